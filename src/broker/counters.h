@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What is counted, per service and per partition. Plain sums; nothing decides by them. */
+
+#include "broker/verdict.h"
+#include <stdint.h>
+
+struct counters {
+        uint64_t listeners_now;
+        uint64_t listeners_total;
+        uint64_t channels_now;
+        uint64_t channels_total;
+        uint64_t refused[RULE_COUNT]; /* binds, listens and connects refused, by rule */
+};

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The tree of partitions whose root is the host.
+ *
+ * Owns each partition, its place and its label. Pure. A partition is found by
+ * VmId in constant time, by a path of labels from any ancestor, and is removed
+ * only when it has no children and no listeners.
+ */
+
+#include "base/list.h"
+#include "broker/counters.h"
+#include <hvsock.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum partition_reach {
+        REACH_LOCAL, /* processes that hold this partition's socket */
+        REACH_VM,    /* a virtual machine */
+};
+
+struct partition {
+        GUID vm_id;
+        char label[HV_LABEL_SIZE];
+        enum hv_partition_kind kind;
+        enum partition_reach reach;
+        bool running;       /* always true for REACH_LOCAL */
+        bool passthru;      /* a container that may stand in its VM's place */
+        bool sees_siblings; /* two siblings that both have this may address each other */
+        struct partition *parent; /* NULL on the root */
+        struct list children;     /* of partition.sibling_link, in order of label */
+        struct list sibling_link;
+        struct list listeners;    /* of listener.partition_link */
+        unsigned depth;           /* 1 on the root */
+        uint32_t listener_count, channel_count, client_count;
+        struct counters counters;
+        void *shell; /* the daemon's: sockets and directories. Never looked at here */
+};
+
+struct partition_definition {
+        GUID vm_id;
+        GUID parent_vm_id; /* zero for the root */
+        char label[HV_LABEL_SIZE];
+        enum hv_partition_kind kind;
+        enum partition_reach reach;
+        bool passthru;
+        bool sees_siblings;
+};
+
+struct broker;
+
+/* 0; -EINVAL bad label, reserved or well-known VmId, kind that cannot stand there; -EEXIST VmId or label taken;
+ * -ENOENT no such parent; -ENOSPC PARTITIONS_MAX or PARTITION_DEPTH_MAX; -ENOMEM. */
+int partition_add(struct broker *broker, const struct partition_definition *definition, struct partition **ret_partition);
+/* 0; -ENOTEMPTY has children; -EBUSY is the root, or has listeners or clients. */
+int partition_remove(struct broker *broker, struct partition *partition);
+
+struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id);
+/* A GUID, a label, or a path of labels ("web01/db") from `from`. `from`'s own label and path from the root work on
+ * the root. NULL if none. The words parent, loopback, … are not names. */
+struct partition *partition_by_name(const struct broker *broker, const struct partition *from, const char *name);
+/* "web01/db" from the root; the root's own label for the root. Truncated to `size`, always terminated. */
+void partition_path(const struct partition *partition, char *ret_text, size_t size);
+bool partition_label_is_valid(const char *label);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A world: the broker and what it has outside itself.
+ *
+ * Owns the directories, the files in them and everything the daemon holds open.
+ * The broker (pure) decides; the rooms below do: partitions.c keeps definitions
+ * and each partition's control socket, clients.c talks to libraries, lend.c
+ * binds and connects the descriptors they lend, probe.c finds out who is still
+ * alive, recovery.c reads the listeners directory after a restart, services.c
+ * reads drop-ins and watches them, activation.c starts services on demand,
+ * manage.c serves the management interface.
+ *
+ *   <runtime>/control -> <host guid>/control   what programs on the host find
+ *   <runtime>/manage                           management socket, 0660
+ *   <runtime>/<guid>/control                   the partition's socket, 0666
+ *   <runtime>/listeners/                       0700: the kernel names of listeners (wire/name.h)
+ *   <runtime>/revocations                      one page: a counter that rises when a service is disabled
+ *   <state>/partitions/<guid>.conf             definitions
+ *   <state>/key                                16 bytes, 0600: keys the connectors' names and the tables
+ *   <services[i]>/<guid>.conf                  drop-ins, highest priority first; the first is written
+ *
+ * A partition's directory is never removed while the partition exists, not even
+ * at exit: a container has it mounted.
+ */
+
+#include "broker/broker.h"
+#include "daemon/loop.h"
+#include <limits.h>
+
+#define SERVICE_DIRECTORIES_MAX 4
+
+struct world_options {
+        char runtime[PATH_MAX];
+        char state[PATH_MAX];
+        char services[SERVICE_DIRECTORIES_MAX][PATH_MAX];
+        unsigned service_directory_count;
+        struct owner owner;
+        struct quotas quotas;
+        char host_label[HV_LABEL_SIZE]; /* for a new world's root: the host name, made a valid label */
+};
+
+struct world {
+        struct world_options options;
+        struct broker *broker;
+        struct loop *loop;
+        uint8_t key[16];
+        int listeners_fd;  /* O_PATH directory; also the working directory, so that names stay short */
+        int revocations_fd;
+        uint64_t *revocations; /* the page, mapped */
+        int64_t started_ms;
+        struct partitions *partitions;
+        struct services *services;
+        struct activation *activation;
+        struct manage *manage;
+        struct probe *probe;
+};
+
+/* 0 or a negative errno with the reason logged. A second broker on the same runtime directory is -EALREADY. */
+int world_open(const struct world_options *options, struct loop *loop, struct world **ret_world);
+struct world *world_close(struct world *world);
+
+/* partitions.c: 0 or partition_add()'s / partition_remove()'s errors, or those of the file system. A zero VmId makes a new one. */
+int world_add_partition(struct world *world, const struct partition_definition *definition, struct partition **ret);
+int world_remove_partition(struct world *world, struct partition *partition);
+void world_partition_directory(const struct world *world, const struct partition *partition, char ret_path[PATH_MAX]);
+
+/* services.c: the drop-in in the first directory is written beside, fsync-ed and renamed. A zero ServiceId makes a new
+ * one. Removing a service that a lower directory also defines masks it (a link to /dev/null). */
+int world_save_service(struct world *world, const struct service_definition *definition, struct service **ret);
+int world_remove_service(struct world *world, struct service *service);
+/* Disabling ends listeners and tells libraries; counts what ended and what the kernel lets nobody end. */
+int world_set_service_enabled(struct world *world, struct service *service, bool enabled, unsigned *ret_listeners_ended,
+                              unsigned *ret_channels_remaining);
+
+/* A drop-in that could not be read. */
+struct service_problem {
+        char path[PATH_MAX];
+        struct text_error error;
+        struct service_problem *next;
+};
+const struct service_problem *world_service_problems(const struct world *world);
+
+/* probe.c: forgets every listener and channel that is dead, so that what is listed is true now. */
+void world_probe_all(struct world *world);
+/* While a monitor watches, closes are looked for every PROBE_WATCH_MS. */
+#define PROBE_WATCH_MS 250
+void world_watch_closes(struct world *world, bool watch);
