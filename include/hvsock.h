@@ -28,6 +28,10 @@
 extern "C" {
 #endif
 
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
+
 /* The level of the HVSOCKET_* options. ("HV"; Windows' level 1 is SOL_SOCKET here.) */
 #define SOL_HVSOCKET 0x4856
 
@@ -115,6 +119,10 @@ struct hv_refusal {
 };
 
 int hv_last_refusal(struct hv_refusal *ret_refusal);
+
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

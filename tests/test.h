@@ -34,6 +34,9 @@ struct test {
 __attribute__((noreturn, format(printf, 3, 4))) void test_fail(const char *file, int line, const char *format, ...);
 __attribute__((noreturn, format(printf, 1, 2))) void test_skip(const char *reason, ...); /* printed and counted */
 
+/* A suite may define this: a descriptor that the code under test keeps on purpose, and that is therefore no leak. */
+bool test_keeps_descriptor(int fd);
+
 #define check(condition) \
         do { if (!(condition)) test_fail(__FILE__, __LINE__, "%s", #condition); } while (0)
 #define check_equal(actual, expected)                                                                            \

@@ -3,7 +3,7 @@
 
 /*
  * The daemon's log: standard error, with syslog priorities ("<6>") when
- * JOURNAL_STREAM is set. What a stranger can cause is limited in rate. Never
+ * $JOURNAL_STREAM says that it is the journal. What a stranger can cause is limited in rate. Never
  * used by libhvsock.
  */
 
