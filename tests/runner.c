@@ -172,7 +172,8 @@ __attribute__((noreturn)) static void run_in_child(const struct test *test, int 
                 fail("a forked child returned from the test's body");
         require_no_children();
         compare_descriptors(before);
-        report->verdict = PASSED;
+        if (report->verdict == UNFINISHED) /* a failed check in a forked child fails the test too */
+                report->verdict = PASSED;
         exit(0); /* not _exit: LeakSanitizer looks for leaks now */
 }
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+#
+# The newcomer's door. Meson builds; this calls it.
+#
+#     make             build into build/
+#     make deps        say which Debian packages are lacking, and install them
+#     make demo        the tour: a host, a VM and a container talk, on this machine, with no VM needed
+#     make check       all tests, plain and under sanitizers; under 5 minutes
+#     make check-long  the same and what takes longer
+#     make bench       hvsock beside plain AF_UNIX and TCP
+#     make install     as root; DESTDIR= is heeded
+#     make clean
+
+.PHONY: all deps demo check check-long bench install clean
+
+all: build/build.ninja
+	@meson compile -C build
+
+build/build.ninja:
+	@packaging/dependencies install build
+	@meson setup build
+
+deps:
+	@packaging/dependencies install check
+
+demo: all
+	@HVSOCK_BUILD="$(CURDIR)/build" examples/demo.sh
+
+check check-long:
+	@packaging/dependencies install check
+	@tests/check.sh $@
+
+bench: all
+	@meson test -C build --benchmark --no-rebuild --verbose
+
+install: all
+	@meson install -C build --no-rebuild
+	@test -n "$(DESTDIR)" || ldconfig
+
+clean:
+	@rm -rf build build-asan build-tsan build-fuzz
