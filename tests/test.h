@@ -66,4 +66,5 @@ bool test_keeps_descriptor(int fd);
         } while (0)
 #define must(call)                                                                                            \
         ({ long long r_ = (long long)(call);                                                                  \
-           if (r_ < 0) test_fail(__FILE__, __LINE__, "%s: %s", #call, strerrorname_np(errno)); r_; })
+           if (r_ < 0) test_fail(__FILE__, __LINE__, "%s: %s", #call, strerrorname_np(errno));                   \
+           r_; })
