@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What there is: the world as a whole, its listeners, its channels. Dead ones are forgotten first. */
+
+#include "daemon/manage_request.h"
+
+#include "base/fd.h"
+#include "base/guid.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct json_object *json_of_counters(const struct counters *counters) {
+        struct json_object *object = json_object_new_object(), *refused = json_object_new_object();
+        put_int(object, "listenersNow", (int64_t)counters->listeners_now);
+        put_int(object, "listenersTotal", (int64_t)counters->listeners_total);
+        put_int(object, "channelsNow", (int64_t)counters->channels_now);
+        put_int(object, "channelsTotal", (int64_t)counters->channels_total);
+        for (enum rule rule = 0; rule < RULE_COUNT; rule++)
+                if (counters->refused[rule] > 0)
+                        put_int(refused, rule_name(rule), (int64_t)counters->refused[rule]);
+        json_object_object_add(object, "refused", refused);
+        return object;
+}
+
+void put_service_name(const struct world *world, struct json_object *object, const GUID *service_id) {
+        const struct service *service = registry_by_id(world->broker, service_id);
+        put_string(object, "serviceName", service ? service->definition.name : "");
+}
+
+/* The process may be gone, or another one by now: the name is for people. */
+void put_command(struct json_object *object, const char *key, uint32_t pid) {
+        char path[32], command[32] = "";
+        snprintf(path, sizeof path, "/proc/%u/comm", pid);
+        cleanup(fd_closep) int fd = pid ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+        ssize_t length = fd < 0 ? 0 : read(fd, command, sizeof command - 1);
+        command[length > 0 ? length : 0] = 0;
+        command[strcspn(command, "\n")] = 0;
+        put_string(object, key, command);
+}
+
+static const char *type_name(int socket_type) {
+        return socket_type == SOCK_SEQPACKET ? "seqpacket" : "stream";
+}
+
+static void put_vm_id_name(const struct world *world, struct json_object *object, const GUID *vm_id) {
+        const char *word = guid_word(vm_id);
+        const struct partition *partition = word ? NULL : partition_by_id(world->broker, vm_id);
+        if (partition)
+                put_path(object, "vmIdName", partition);
+        else
+                put_string(object, "vmIdName", word ? word : "");
+}
+
+struct json_object *json_of_listener(const struct world *world, const struct listener *listener) {
+        struct json_object *object = json_object_new_object();
+        put_guid(object, "partition", &listener->partition->vm_id);
+        put_path(object, "partitionPath", listener->partition);
+        put_guid(object, "vmId", &listener->vm_id);
+        put_vm_id_name(world, object, &listener->vm_id);
+        put_guid(object, "serviceId", &listener->service_id);
+        put_service_name(world, object, &listener->service_id);
+        put_string(object, "type", type_name(listener->socket_type));
+        put_int(object, "pid", listener->pid);
+        put_int(object, "uid", listener->uid);
+        put_command(object, "command", listener->pid);
+        put_int(object, "sinceMs", listener->since_ms);
+        put_string(object, "state", listener->on_demand ? "on-demand" : "listening");
+        put_int(object, "channels", listener->channel_count);
+        return object;
+}
+
+static struct json_object *json_of_channel(const struct world *world, const struct channel *channel) {
+        struct json_object *object = json_object_new_object();
+        put_guid(object, "id", &channel->ephemeral_id);
+        put_guid(object, "from", &channel->from->vm_id);
+        put_path(object, "fromPath", channel->from);
+        put_guid(object, "to", &channel->to->vm_id);
+        put_path(object, "toPath", channel->to);
+        put_guid(object, "serviceId", &channel->service_id);
+        put_service_name(world, object, &channel->service_id);
+        put_string(object, "type", type_name(channel->socket_type));
+        put_string(object, "carrier", "unix");
+        put_int(object, "fromPid", channel->from_pid);
+        put_int(object, "fromUid", channel->from_uid);
+        put_command(object, "fromCommand", channel->from_pid);
+        put_int(object, "toPid", channel->to_pid);
+        put_command(object, "toCommand", channel->to_pid);
+        put_int(object, "sinceMs", channel->since_ms);
+        put_string(object, "state", channel->remaining ? "remaining" : "open");
+        return object;
+}
+
+static struct json_object *next_listener(struct request *request, void *state) {
+        const struct listener **at = state;
+        *at = broker_listener_next(request->world->broker, *at);
+        return *at ? json_of_listener(request->world, *at) : NULL;
+}
+
+void manage_list_listeners(struct request *request) {
+        if (!request_parameters(request, NULL, 0))
+                return;
+        world_probe_all(request->world);
+        const struct listener *at = NULL;
+        request_list(request, "listeners", next_listener, &at);
+}
+
+static struct json_object *next_channel(struct request *request, void *state) {
+        const struct channel **at = state;
+        *at = broker_channel_next(request->world->broker, *at);
+        return *at ? json_of_channel(request->world, *at) : NULL;
+}
+
+void manage_list_channels(struct request *request) {
+        if (!request_parameters(request, NULL, 0))
+                return;
+        world_probe_all(request->world);
+        const struct channel *at = NULL;
+        request_list(request, "channels", next_channel, &at);
+}
+
+static void add_problem(struct json_object *problems, const char *severity, const char *what, const char *why,
+                        const char *fix) {
+        struct json_object *problem = json_object_new_object();
+        put_string(problem, "severity", severity);
+        put_string(problem, "what", what);
+        put_string(problem, "why", why);
+        put_string(problem, "fix", fix);
+        json_object_array_add(problems, problem);
+}
+
+static struct json_object *problems_of(const struct world *world) {
+        struct json_object *problems = json_object_new_array();
+        for (const struct service_problem *problem = world_service_problems(world); problem; problem = problem->next) {
+                char what[PATH_MAX + 32], fix[PATH_MAX + 32];
+                snprintf(what, sizeof what, "%s:%u", problem->path, problem->error.line);
+                snprintf(fix, sizeof fix, "edit %s", problem->path);
+                add_problem(problems, "error", what, problem->error.expected, fix);
+        }
+
+        /* The registry is in order of name: those that share one are neighbours. */
+        const struct service *before = NULL;
+        for (const struct service *service = NULL; (service = registry_next(world->broker, service)); before = service) {
+                if (!before || strcmp(before->definition.name, service->definition.name) != 0)
+                        continue;
+                char id[HV_GUID_TEXT_SIZE], why[128], fix[128];
+                guid_format(&service->definition.service_id, id);
+                snprintf(why, sizeof why, "more than one service bears this name, so it finds none");
+                snprintf(fix, sizeof fix, "hvsock service remove %s", id);
+                add_problem(problems, "warning", service->definition.name, why, fix);
+        }
+        return problems;
+}
+
+void manage_get_world(struct request *request) {
+        if (!request_parameters(request, NULL, 0))
+                return;
+        const struct world *world = request->world;
+        int64_t partitions = 0, services = 0, listeners = 0, channels = 0;
+        world_probe_all(request->world);
+        for (const struct partition *at = broker_root(world->broker); at; at = partition_after(at)) {
+                partitions++;
+                listeners += (int64_t)at->counters.listeners_now;
+        }
+        for (const struct service *at = NULL; (at = registry_next(world->broker, at));)
+                services++;
+        for (const struct channel *at = NULL; (at = broker_channel_next(world->broker, at));)
+                channels++;
+
+        struct json_object *reply = json_object_new_object(), *directories = json_object_new_array();
+        for (unsigned i = 0; i < world->options.service_directory_count; i++)
+                json_object_array_add(directories, json_object_new_string(world->options.services[i]));
+        put_string(reply, "version", HVSOCK_VERSION);
+        put_int(reply, "pid", getpid());
+        put_int(reply, "uid", geteuid());
+        put_guid(reply, "hostId", &broker_root(world->broker)->vm_id);
+        put_int(reply, "startedMs", world->started_ms);
+        put_string(reply, "runtimeDirectory", world->options.runtime);
+        put_string(reply, "stateDirectory", world->options.state);
+        json_object_object_add(reply, "serviceDirectories", directories);
+        put_int(reply, "partitions", partitions);
+        put_int(reply, "services", services);
+        put_int(reply, "listeners", listeners);
+        put_int(reply, "channels", channels);
+        json_object_object_add(reply, "problems", problems_of(world));
+        request_reply(request, reply);
+}
