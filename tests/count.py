@@ -40,10 +40,13 @@ def parse_tap(stdout):
     return passed, skipped, failed
 
 
+def last_lines(text):
+    return ["    # " + line for line in (text or "").splitlines()[-30:]]
+
+
 def program_failure(program):
     """What can be said of a program that failed outside its subtests."""
-    output = (program.get("stdout") or "") + (program.get("stderr") or "")
-    return (f"{program['result']}, exit status {program['returncode']}", ["    # " + line for line in output.splitlines()[-30:]])
+    return (f"{program['result']}, exit status {program['returncode']}", last_lines(program.get("stdout")))
 
 
 def main(directory, result_file):
@@ -60,6 +63,8 @@ def main(directory, result_file):
             good, missed, bad = parse_tap(program.get("stdout") or "")
             if program["result"] not in GOOD and not bad:
                 bad = [program_failure(program)]
+            if bad:
+                bad[-1][1].extend(last_lines(program.get("stderr")))
             elif program["result"] == "OK" and not good and not missed:
                 good = [program["name"]]
             elif program["result"] == "SKIP" and not missed:

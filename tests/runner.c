@@ -15,7 +15,8 @@
  * what outlives the test's process comes to the runner, which kills it by pid.
  *
  * Sanitizers write their findings to files (log_path), so that a finding in any
- * process of a test fails the test, wherever that process's stderr went.
+ * process of a test fails the test, wherever that process's stderr went. GCC's
+ * UBSan heeds no log_path: it is looked for in the output.
  *
  * $HVSOCK_TEST_TIME_FACTOR multiplies the time limits (valgrind).
  */
@@ -39,8 +40,7 @@
 #define SECONDS_DEFAULT 30
 #define GRACE_MS 2000        /* for children that were told to end and are about to */
 #define DESCRIPTORS_MAX 4096 /* beyond which leaks are not looked for */
-#define OUTPUT_SHOWN_MAX 16384
-#define FINDINGS_SHOWN_MAX 65536
+#define OUTPUT_SHOWN_MAX 32768
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -163,7 +163,6 @@ __attribute__((noreturn)) static void run_in_child(const struct test *test, int 
         sigprocmask(SIG_SETMASK, &none, NULL);
         dup2(output, STDOUT_FILENO);
         dup2(output, STDERR_FILENO);
-        setvbuf(stdout, NULL, _IOLBF, 0);
 
         list_descriptors(before);
         pid_t self = getpid();
@@ -230,24 +229,42 @@ static bool wait_until(pid_t pid, long long deadline, int *ret_status) {
         }
 }
 
-/* Prints as TAP comments, from the last `limit` bytes on. */
-static void print_comments(int fd, long limit) {
+/* The last OUTPUT_SHOWN_MAX bytes of a file; the caller frees. NULL when there is nothing. */
+static char *read_end(int fd, bool *ret_cut) {
         struct stat status;
         if (fstat(fd, &status) < 0 || !status.st_size)
-                return;
-        off_t start = status.st_size > limit ? status.st_size - limit : 0;
+                return NULL;
+        off_t start = status.st_size > OUTPUT_SHOWN_MAX ? status.st_size - OUTPUT_SHOWN_MAX : 0;
         size_t size = (size_t)(status.st_size - start);
         char *text = malloc(size + 1);
         ssize_t length = text ? pread(fd, text, size, start) : 0;
-        if (length > 0) {
-                text[length] = 0;
-                if (start)
-                        printf("# (the beginning is left out)\n");
-                for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
-                        if (rest || *line)
-                                printf("# %s\n", line);
+        if (length <= 0) {
+                free(text);
+                return NULL;
         }
+        text[length] = 0;
+        *ret_cut = start;
+        return text;
+}
+
+/* Prints as TAP comments. */
+static void print_comments(int fd) {
+        bool cut;
+        char *text = read_end(fd, &cut);
+        if (text && cut)
+                printf("# (the beginning is left out)\n");
+        for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+                if (rest || *line)
+                        printf("# %s\n", line);
         free(text);
+}
+
+static bool output_has_finding(int output) {
+        bool cut;
+        char *text = *findings_directory ? read_end(output, &cut) : NULL;
+        bool found = text && strstr(text, ": runtime error: ");
+        free(text);
+        return found;
 }
 
 /* Prints (when `print`) and removes the sanitizers' findings. Returns whether there were any. */
@@ -264,7 +281,7 @@ static bool collect_findings(bool print) {
                         continue;
                 int fd = openat(dirfd(directory), entry->d_name, O_RDONLY | O_CLOEXEC);
                 if (fd >= 0) {
-                        print_comments(fd, FINDINGS_SHOWN_MAX);
+                        print_comments(fd);
                         close(fd);
                 }
                 unlinkat(dirfd(directory), entry->d_name, 0);
@@ -297,7 +314,7 @@ static bool run_test(const struct test *test, unsigned number) {
         bool in_time = wait_until(pid, now_ms() + (long long)(limit * 1000), &status);
         /* No process group outlives its members, and the members are descendants: none of them is a stranger. */
         kill_orphans();
-        bool findings = collect_findings(false);
+        bool findings = collect_findings(false) || output_has_finding(output);
 
         char reason[sizeof report->text + 64] = "";
         if (!in_time)
@@ -315,7 +332,7 @@ static bool run_test(const struct test *test, unsigned number) {
 
         if (*reason) {
                 printf("not ok %u - %s\n# %s\n", number, test->name, reason);
-                print_comments(output, OUTPUT_SHOWN_MAX);
+                print_comments(output);
                 collect_findings(true);
         } else if (report->verdict == SKIPPED) {
                 printf("ok %u - %s # SKIP %s\n", number, test->name, report->text);
@@ -328,8 +345,6 @@ static bool run_test(const struct test *test, unsigned number) {
 }
 
 #ifdef SANITIZED
-void __sanitizer_set_report_path(const char *path);
-
 static void append_to_environment(const char *name, const char *option) {
         const char *old = getenv(name);
         char options[PATH_MAX + 512];
@@ -337,22 +352,32 @@ static void append_to_environment(const char *name, const char *option) {
         setenv(name, options, 1);
 }
 
-static void divert_findings(void) {
-        const char *temporary = getenv("TMPDIR");
-        char path[PATH_MAX + 16], option[PATH_MAX + 32];
-        snprintf(findings_directory, sizeof findings_directory, "%s/findings-XXXXXX", temporary ? temporary : "/tmp");
-        if (!mkdtemp(findings_directory) || chmod(findings_directory, 01777) < 0) { /* processes of other users too */
-                printf("Bail out! %s: %s\n", findings_directory, strerror(errno));
-                exit(1);
+/*
+ * The sanitizers read their options when a program starts: makes the directory, and starts this program again with the
+ * options set. The second time, the directory is in the environment, with the pid that tells it from an outer runner's.
+ */
+static void divert_findings(char **argv) {
+        const char *diverted = getenv("HVSOCK_TEST_FINDINGS"), *temporary = getenv("TMPDIR");
+        char pid[16], text[PATH_MAX + 32];
+        snprintf(pid, sizeof pid, "%d:", getpid());
+        if (diverted && !strncmp(diverted, pid, strlen(pid))) {
+                snprintf(findings_directory, sizeof findings_directory, "%s", diverted + strlen(pid));
+                return;
         }
-        snprintf(path, sizeof path, "%s/finding", findings_directory);
-        snprintf(option, sizeof option, "log_path=%s", path);
-        append_to_environment("ASAN_OPTIONS", option);
-        append_to_environment("UBSAN_OPTIONS", option);
-        __sanitizer_set_report_path(path);
+        snprintf(findings_directory, sizeof findings_directory, "%s/findings-XXXXXX", temporary ? temporary : "/tmp");
+        if (mkdtemp(findings_directory) && !chmod(findings_directory, 01777)) { /* processes of other users write there too */
+                snprintf(text, sizeof text, "%s%s", pid, findings_directory);
+                setenv("HVSOCK_TEST_FINDINGS", text, 1);
+                snprintf(text, sizeof text, "log_path=%s/finding", findings_directory);
+                append_to_environment("ASAN_OPTIONS", text);
+                append_to_environment("UBSAN_OPTIONS", text);
+                execv("/proc/self/exe", argv);
+        }
+        printf("Bail out! %s: %s\n", findings_directory, strerror(errno));
+        exit(1);
 }
 #else
-static void divert_findings(void) {}
+static void divert_findings(char **argv) {}
 #endif
 
 static bool wanted(const struct test *test, char **names) {
@@ -365,6 +390,7 @@ static bool wanted(const struct test *test, char **names) {
 }
 
 int main(int argc, char **argv) {
+        setvbuf(stdout, NULL, _IOLBF, 0); /* so that a test that crashes has said what it printed */
         bool list = argc > 1 && !strcmp(argv[1], "--list");
         unsigned count = 0, number = 0, failed = 0;
         for (const struct test *const *test = __start_hvsock_tests; test < __stop_hvsock_tests; test++)
@@ -378,6 +404,7 @@ int main(int argc, char **argv) {
                 printf("Bail out! There is no such test.\n");
                 return 1;
         }
+        divert_findings(argv);
 
         report = mmap(NULL, sizeof *report, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (report == MAP_FAILED) {
@@ -389,7 +416,6 @@ int main(int argc, char **argv) {
         sigemptyset(&child);
         sigaddset(&child, SIGCHLD);
         sigprocmask(SIG_BLOCK, &child, NULL);
-        divert_findings();
 
         printf("1..%u\n", count);
         for (const struct test *const *test = __start_hvsock_tests; test < __stop_hvsock_tests; test++)
