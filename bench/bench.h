@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * What the parts of the benchmark share: the options, the machine, and the
+ * places where results go. Each part prints its table, adds its results to the
+ * JSON and writes its charts.
+ *
+ * Within a part the transports take turns, run by run, so that whatever else
+ * the machine does hits all of them alike.
+ */
+
+#include "statistics.h"
+#include "transport.h"
+#include <json-c/json.h>
+#include <stdbool.h>
+
+struct bench {
+        bool quick;
+        unsigned runs;
+        char hvsockd[PATH_MAX];
+        char scratch[PATH_MAX]; /* a temporary directory, removed at the end */
+        char charts[PATH_MAX];
+        int cpus[2];            /* the two cores; the second is -1 on a machine with one */
+        struct json_object *results;
+};
+
+/* 1: connections per second and the latency of one, against AF_UNIX and TCP. */
+void bench_connects(const struct bench *bench);
+/* 2 and 3: a connect's cost with 1 to 10,000 open channels; the broker's memory then. */
+void bench_curve(const struct bench *bench);
+/* 4: round trips and throughput on an open channel. */
+void bench_channels(const struct bench *bench);
+
+/* An empty directory of that name in the scratch directory. */
+void bench_directory(const struct bench *bench, const char *name, char ret_path[PATH_MAX]);
+void bench_chart_path(const struct bench *bench, const char *name, char ret_path[PATH_MAX]);
+struct json_object *json_of_spread(const struct spread *spread);

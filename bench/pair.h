@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Two processes over one transport: a server and a client that do what the
+ * benchmark says, in step.
+ *
+ * Owns the processes, which die with the benchmark, and the memory in which the
+ * client leaves its samples. Both ends know how many connections a task has, so
+ * that neither waits in anything but the transport's own calls.
+ */
+
+#include "transport.h"
+#include <sched.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum task {
+        TASK_CONNECT,  /* socket, connect, accept, 1 byte to the client, close: one sample each */
+        TASK_HOLD,     /* the same, but both ends stay open until the pair ends */
+        TASK_ECHO,     /* messages go out and come back on one channel: one sample each */
+        TASK_TRANSFER, /* messages one way on one channel, then one byte back: the time is the result */
+        TASK_END,
+};
+
+#define SAMPLES_MAX 65536u
+#define MESSAGE_MAX 65536u
+
+struct pair {
+        const struct transport *transport;
+        pid_t server, client;
+        int server_control, client_control;
+        uint32_t *samples; /* nanoseconds each */
+};
+
+/* `server_world` and `client_world` become $HVSOCK_SOCKET in the two processes; NULL: not for this transport. */
+void pair_start(struct pair *pair, const struct transport *transport, const struct endpoint *endpoint,
+                unsigned listeners, const char *server_world, const char *client_world);
+void pair_end(struct pair *pair);
+
+/* Returns the nanoseconds that the client took. TASK_CONNECT and TASK_ECHO leave `count` samples. */
+uint64_t pair_run(struct pair *pair, enum task task, unsigned count, size_t size);
+
+/* Client and server on one core (client_cpu == server_cpu), or each on its own. */
+void pair_place(const struct pair *pair, int client_cpu, int server_cpu);

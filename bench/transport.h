@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The three ways to a service that are compared, behind one face: hvsock, plain
+ * AF_UNIX and TCP on loopback.
+ *
+ * Each operation is the transport's own system call or hv_*() call and nothing
+ * else, so that what is timed is the transport. A failure ends the process with
+ * a message: a benchmark that goes on after one measures something else.
+ */
+
+#include <hvsocket.h>
+#include <limits.h>
+#include <stddef.h>
+
+/* Where a server listens: filled by whoever starts it. Listeners are numbered from 0. */
+struct endpoint {
+        char directory[PATH_MAX]; /* AF_UNIX: its sockets' */
+        GUID vm_id;               /* hvsock: what the client dials */
+        uint16_t port;            /* TCP: set by the server, one listener only */
+};
+
+struct transport {
+        const char *name;
+        int (*listen)(struct endpoint *endpoint, unsigned listener);
+        int (*dial)(const struct endpoint *endpoint, unsigned listener);
+        int (*accept)(int fd);
+        void (*send)(int fd, const void *buffer, size_t size);
+        size_t (*receive)(int fd, void *buffer, size_t size); /* 0 at the end of the stream */
+        void (*close)(int fd);
+};
+
+extern const struct transport transport_hvsock, transport_unix, transport_tcp;
+
+#define LISTEN_BACKLOG 128
+
+/* The ServiceId of a listener; world.c registers it. */
+GUID bench_service(unsigned listener);
+
+__attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
