@@ -83,8 +83,6 @@ struct program *program_new(struct world *world, const char *path) {
 }
 
 struct program *program_as(struct world *world, const char *path, uid_t uid, gid_t gid) {
-        if (geteuid())
-                test_skip("only root may run programs as other users");
         return start(world, path, uid, gid);
 }
 

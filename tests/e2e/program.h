@@ -30,7 +30,7 @@ struct call {
 struct program *program_in(struct world *world, const char *path);
 /* One more, which the test ends. */
 struct program *program_new(struct world *world, const char *path);
-/* The same as another user; the test is skipped when it may not make one. */
+/* The same as another user: world_require_root() comes first. */
 struct program *program_as(struct world *world, const char *path, uid_t uid, gid_t gid);
 void program_end(struct program *program);  /* it must have closed what it opened */
 void program_kill(struct program *program); /* SIGKILL */

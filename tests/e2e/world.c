@@ -55,6 +55,11 @@ void world_pause_ms(unsigned milliseconds) {
         nanosleep(&(struct timespec){.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L}, NULL);
 }
 
+void world_require_root(void) {
+        if (geteuid())
+                test_skip("only root may run programs as other users");
+}
+
 void world_executable(const char *name, char ret_path[PATH_MAX]) {
         const char *build = getenv("HVSOCK_BUILD");
         if (!build)

@@ -108,6 +108,9 @@ long long partition_counter(struct world *world, const char *path, const char *c
 /* Runs build/hvsock in this world; its output goes to `ret_output`. Returns the exit code. */
 int cli(struct world *world, char *ret_output, size_t size, ...) __attribute__((sentinel));
 
+/* Skips the test, before it has begun anything, unless it may act as other users. */
+void world_require_root(void);
+
 /* Waits for a child of the test that should end by itself; returns its wait status. */
 int await_child(pid_t pid);
 /* Waits for a child that checks things: the test fails as the child did. */
