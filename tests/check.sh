@@ -28,7 +28,10 @@ skipped() { echo "$2" >"$runs/$1.skipped"; }
 build() {
         directory=$1 targets=$2
         shift 2
-        if [ ! -e "$directory/build.ninja" ]; then
+        # Configured anew even if it was before: what was lacking then (a compiler, scdoc) may be installed now.
+        if [ -e "$directory/build.ninja" ]; then
+                meson setup --reconfigure "$directory" >/dev/null || return 1
+        else
                 meson setup "$directory" "$@" || return 1
         fi
         # shellcheck disable=SC2086
@@ -63,6 +66,14 @@ if build build-asan '' -Db_sanitize=address,undefined -Db_lundef=false; then
         run asan+ubsan build-asan $selection
 else
         not_run asan+ubsan "the build failed"
+fi
+
+if $long; then
+        if build build-tsan '' -Db_sanitize=thread -Db_lundef=false; then
+                TSAN_OPTIONS=die_after_fork=0 run tsan build-tsan --no-suite fuzz --suite lib --suite e2e
+        else
+                not_run tsan "the build failed"
+        fi
 fi
 
 if ! command -v clang >/dev/null; then

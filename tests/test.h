@@ -23,11 +23,17 @@ struct test {
         unsigned seconds; /* time limit; 0 means the default */
 };
 
+#if __has_attribute(no_reorder)
+#define TEST_IN_ORDER __attribute__((no_reorder)) /* tests run in the order of the source */
+#else
+#define TEST_IN_ORDER
+#endif
+
 #define TEST_LIMITED(test_name, limit_seconds)                                                               \
         static void test_##test_name(void);                                                                  \
         static const struct test test_entry_##test_name = {#test_name, test_##test_name, limit_seconds};     \
-        __attribute__((used, section("hvsock_tests"))) static const struct test *const test_link_##test_name = \
-                &test_entry_##test_name;                                                                     \
+        TEST_IN_ORDER __attribute__((used, section("hvsock_tests"))) static const struct test                \
+                *const test_link_##test_name = &test_entry_##test_name;                                      \
         static void test_##test_name(void)
 #define TEST(test_name) TEST_LIMITED(test_name, 0)
 
