@@ -72,7 +72,7 @@ struct wire_request {
 
 struct wire_reply {
         struct wire_header header;
-        uint32_t error;        /* 0 or a positive errno of the table in wire/errors.h */
+        uint32_t error;        /* 0 or a positive errno, numbered as in asm-generic/errno.h */
         uint32_t rule;         /* enum rule of broker/verdict.h: which rule refused */
         GUID vm_id;            /* HELLO: own VmId. BIND: bound VmId. CONNECT: dialled VmId. RESOLVE_PARTITION */
         GUID service_id;       /* BIND: bound ServiceId. CONNECT: ephemeral ServiceId. RESOLVE_SERVICE */

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Messages: encoding and decoding. Owns the order of the fields.
+ *
+ * Every packet starts with the header: magic 4, major 2, minor 2, type 2,
+ * reserved 2 (zero), length 4, serial 4, features 4. Then, for each type:
+ *
+ *     type               request                                    reply, when error is 0
+ *     HELLO              -                                          VmId 16, parent 16, kind 4, label 64
+ *     BIND               VmId 16, ServiceId 16, type 4, flags 4     VmId 16, ServiceId 16
+ *     LISTEN, CHECK      VmId 16, ServiceId 16                      -
+ *     CONNECT            as BIND, count 4, closed 16 * count        VmId 16, ServiceId 16
+ *     CLOSED             count 4, closed 16 * count                 none is sent
+ *     RESOLVE_PARTITION  name, NUL-terminated                       VmId 16
+ *     RESOLVE_SERVICE    name, NUL-terminated                       ServiceId 16
+ *
+ * A reply has error 4 and rule 4 before these; when error is not 0, the refusal's
+ * text, NUL-terminated, comes in their place.
+ */
+
+#include "wire/message.h"
+
+#include "base/guid.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+_Static_assert(WIRE_HEADER_SIZE + 8 + WIRE_TEXT_SIZE <= WIRE_PACKET_MAX, "the longest reply fits");
+_Static_assert(WIRE_HEADER_SIZE + 44 + 16 * WIRE_CLOSED_MAX <= WIRE_PACKET_MAX, "the longest request fits");
+
+/* What a type carries, in both directions. */
+enum body {
+        BODY_EMPTY,
+        BODY_ADDRESS,
+        BODY_SOCKET, /* an address, a socket type and flags */
+        BODY_CONNECT,
+        BODY_CLOSED,
+        BODY_NAME,
+        BODY_HELLO,
+        BODY_VM_ID,
+        BODY_SERVICE_ID,
+};
+
+static const struct {
+        enum body request, reply;
+        unsigned descriptors;
+} layouts[WIRE_TYPE_MAX + 1] = {
+        [WIRE_HELLO] = {BODY_EMPTY, BODY_HELLO, 0},
+        [WIRE_BIND] = {BODY_SOCKET, BODY_ADDRESS, 1},
+        [WIRE_LISTEN] = {BODY_ADDRESS, BODY_EMPTY, 0},
+        [WIRE_CONNECT] = {BODY_CONNECT, BODY_ADDRESS, 1},
+        [WIRE_CLOSED] = {BODY_CLOSED, BODY_EMPTY, 0},
+        [WIRE_CHECK] = {BODY_ADDRESS, BODY_EMPTY, 0},
+        [WIRE_RESOLVE_PARTITION] = {BODY_NAME, BODY_VM_ID, 0},
+        [WIRE_RESOLVE_SERVICE] = {BODY_NAME, BODY_SERVICE_ID, 0},
+};
+
+static bool type_is_known(uint16_t type) {
+        return type >= WIRE_HELLO && type <= WIRE_TYPE_MAX;
+}
+
+unsigned wire_request_descriptors(uint16_t type) {
+        return type_is_known(type) ? layouts[type].descriptors : 0;
+}
+
+void wire_put_guid(uint8_t bytes[16], const GUID *guid) {
+        guid_to_windows(guid, bytes);
+}
+
+void wire_get_guid(const uint8_t bytes[16], GUID *ret_guid) {
+        guid_from_windows(bytes, ret_guid);
+}
+
+/* The place in a packet where the next field goes. The packet holds WIRE_PACKET_MAX bytes: see the assertions above. */
+struct writer {
+        uint8_t *at;
+};
+
+static void put16(struct writer *writer, uint16_t value) {
+        memcpy(writer->at, &(uint16_t){htole16(value)}, 2);
+        writer->at += 2;
+}
+
+static void put32(struct writer *writer, uint32_t value) {
+        memcpy(writer->at, &(uint32_t){htole32(value)}, 4);
+        writer->at += 4;
+}
+
+static void put_guid(struct writer *writer, const GUID *guid) {
+        wire_put_guid(writer->at, guid);
+        writer->at += 16;
+}
+
+static void put_text(struct writer *writer, const char *text, size_t size) {
+        size_t length = strnlen(text, size - 1);
+        memcpy(writer->at, text, length);
+        writer->at[length] = 0;
+        writer->at += length + 1;
+}
+
+/* The length is filled in by finish(). */
+static void put_header(struct writer *writer, const struct wire_header *header) {
+        put32(writer, WIRE_MAGIC);
+        put16(writer, header->major);
+        put16(writer, header->minor);
+        put16(writer, header->type);
+        put16(writer, 0);
+        put32(writer, 0);
+        put32(writer, header->serial);
+        put32(writer, header->features);
+}
+
+static size_t finish(const struct writer *writer, uint8_t packet[WIRE_PACKET_MAX]) {
+        size_t length = (size_t)(writer->at - packet);
+        put32(&(struct writer){packet + 12}, (uint32_t)length);
+        return length;
+}
+
+static void put_closed(struct writer *writer, const struct wire_request *request) {
+        uint32_t count = request->closed_count < WIRE_CLOSED_MAX ? request->closed_count : WIRE_CLOSED_MAX;
+        put32(writer, count);
+        for (uint32_t i = 0; i < count; i++)
+                put_guid(writer, &request->closed[i]);
+}
+
+size_t wire_encode_request(const struct wire_request *request, uint8_t packet[WIRE_PACKET_MAX]) {
+        struct writer writer = {packet};
+        enum body body = type_is_known(request->header.type) ? layouts[request->header.type].request : BODY_EMPTY;
+        put_header(&writer, &request->header);
+        if (body == BODY_ADDRESS || body == BODY_SOCKET || body == BODY_CONNECT) {
+                put_guid(&writer, &request->vm_id);
+                put_guid(&writer, &request->service_id);
+        }
+        if (body == BODY_SOCKET || body == BODY_CONNECT) {
+                put32(&writer, request->socket_type);
+                put32(&writer, request->flags);
+        }
+        if (body == BODY_CONNECT || body == BODY_CLOSED)
+                put_closed(&writer, request);
+        if (body == BODY_NAME)
+                put_text(&writer, request->name, sizeof request->name);
+        return finish(&writer, packet);
+}
+
+size_t wire_encode_reply(const struct wire_reply *reply, uint8_t packet[WIRE_PACKET_MAX]) {
+        struct writer writer = {packet};
+        uint16_t type = reply->header.type & (uint16_t)~WIRE_REPLY;
+        enum body body = type_is_known(type) ? layouts[type].reply : BODY_EMPTY;
+        put_header(&writer, &reply->header);
+        put32(&writer, reply->error);
+        put32(&writer, reply->rule);
+        if (reply->error) {
+                put_text(&writer, reply->text, sizeof reply->text);
+                return finish(&writer, packet);
+        }
+        if (body == BODY_HELLO) {
+                put_guid(&writer, &reply->vm_id);
+                put_guid(&writer, &reply->parent_vm_id);
+                put32(&writer, reply->kind);
+                memset(writer.at, 0, WIRE_LABEL_SIZE);
+                memcpy(writer.at, reply->label, strnlen(reply->label, WIRE_LABEL_SIZE - 1));
+                writer.at += WIRE_LABEL_SIZE;
+        }
+        if (body == BODY_ADDRESS || body == BODY_VM_ID)
+                put_guid(&writer, &reply->vm_id);
+        if (body == BODY_ADDRESS || body == BODY_SERVICE_ID)
+                put_guid(&writer, &reply->service_id);
+        return finish(&writer, packet);
+}
+
+/* What is left to read. A read past the end sets `failed` and gives zeros, so one check at the end is enough. */
+struct reader {
+        const uint8_t *at;
+        size_t left;
+        bool failed;
+};
+
+static bool take(struct reader *reader, void *ret_bytes, size_t size) {
+        if (reader->left < size) {
+                reader->failed = true;
+                memset(ret_bytes, 0, size);
+                return false;
+        }
+        memcpy(ret_bytes, reader->at, size);
+        reader->at += size;
+        reader->left -= size;
+        return true;
+}
+
+static uint16_t get16(struct reader *reader) {
+        uint16_t value;
+        take(reader, &value, 2);
+        return le16toh(value);
+}
+
+static uint32_t get32(struct reader *reader) {
+        uint32_t value;
+        take(reader, &value, 4);
+        return le32toh(value);
+}
+
+static GUID get_guid(struct reader *reader) {
+        uint8_t bytes[16];
+        GUID guid;
+        take(reader, bytes, sizeof bytes);
+        wire_get_guid(bytes, &guid);
+        return guid;
+}
+
+/* Text that ends the packet: one NUL, and that is the last byte. */
+static void get_text(struct reader *reader, char *text, size_t size) {
+        const uint8_t *end = memchr(reader->at, 0, reader->left);
+        size_t length = reader->left;
+        if (!length || length > size || end != reader->at + length - 1)
+                reader->failed = true;
+        else
+                take(reader, text, length);
+}
+
+static void get_closed(struct reader *reader, struct wire_request *request) {
+        request->closed_count = get32(reader);
+        if (request->closed_count > WIRE_CLOSED_MAX) {
+                reader->failed = true;
+                return;
+        }
+        for (uint32_t i = 0; i < request->closed_count; i++)
+                request->closed[i] = get_guid(reader);
+}
+
+static int get_header(struct reader *reader, size_t length, struct wire_header *ret_header) {
+        struct wire_header header;
+        if (length > WIRE_PACKET_MAX || get32(reader) != WIRE_MAGIC || reader->failed)
+                return -EPROTO;
+        header.major = get16(reader);
+        header.minor = get16(reader);
+        header.type = get16(reader);
+        uint16_t reserved = get16(reader);
+        header.length = get32(reader);
+        header.serial = get32(reader);
+        header.features = get32(reader);
+        if (reader->failed || reserved || header.length != length)
+                return -EPROTO;
+        if (header.major != WIRE_MAJOR)
+                return -EPROTONOSUPPORT;
+        *ret_header = header;
+        return 0;
+}
+
+int wire_decode_request(const uint8_t *packet, size_t length, struct wire_request *ret) {
+        struct reader reader = {packet, length, false};
+        struct wire_request request = {};
+        int r = get_header(&reader, length, &request.header);
+        if (r)
+                return r;
+        if (!type_is_known(request.header.type)) {
+                ret->header = request.header;
+                return -ENOSYS;
+        }
+        enum body body = layouts[request.header.type].request;
+        if (body == BODY_ADDRESS || body == BODY_SOCKET || body == BODY_CONNECT) {
+                request.vm_id = get_guid(&reader);
+                request.service_id = get_guid(&reader);
+        }
+        if (body == BODY_SOCKET || body == BODY_CONNECT) {
+                request.socket_type = get32(&reader);
+                request.flags = get32(&reader);
+        }
+        if (body == BODY_CONNECT || body == BODY_CLOSED)
+                get_closed(&reader, &request);
+        if (body == BODY_NAME)
+                get_text(&reader, request.name, sizeof request.name);
+        if (reader.failed || reader.left)
+                return -EPROTO;
+        *ret = request;
+        return 0;
+}
+
+int wire_decode_reply(const uint8_t *packet, size_t length, struct wire_reply *ret) {
+        struct reader reader = {packet, length, false};
+        struct wire_reply reply = {};
+        int r = get_header(&reader, length, &reply.header);
+        if (r)
+                return r;
+        uint16_t type = reply.header.type & (uint16_t)~WIRE_REPLY;
+        if (!(reply.header.type & WIRE_REPLY))
+                return -EPROTO;
+        reply.error = get32(&reader);
+        reply.rule = get32(&reader);
+        if (reply.error) {
+                get_text(&reader, reply.text, sizeof reply.text);
+        } else if (!type_is_known(type)) {
+                ret->header = reply.header;
+                return -ENOSYS;
+        } else {
+                enum body body = layouts[type].reply;
+                if (body == BODY_HELLO) {
+                        reply.vm_id = get_guid(&reader);
+                        reply.parent_vm_id = get_guid(&reader);
+                        reply.kind = get32(&reader);
+                        take(&reader, reply.label, sizeof reply.label);
+                        reader.failed |= reply.label[sizeof reply.label - 1] != 0;
+                }
+                if (body == BODY_ADDRESS || body == BODY_VM_ID)
+                        reply.vm_id = get_guid(&reader);
+                if (body == BODY_ADDRESS || body == BODY_SERVICE_ID)
+                        reply.service_id = get_guid(&reader);
+        }
+        if (reader.failed || reader.left)
+                return -EPROTO;
+        *ret = reply;
+        return 0;
+}
