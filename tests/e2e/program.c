@@ -2,7 +2,6 @@
 #include "program.h"
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
@@ -19,18 +18,12 @@ struct program {
 
 /* ---- in the program ---- */
 
-#define DESCRIPTORS_MAX 1024
+#define DESCRIPTORS_MAX 4096
 
+/* Without /proc, which a container may lack. */
 static void mark_descriptors(bool open[DESCRIPTORS_MAX]) {
-        memset(open, 0, DESCRIPTORS_MAX * sizeof *open);
-        DIR *directory = opendir("/proc/self/fd");
-        check(directory);
-        for (struct dirent *entry; (entry = readdir(directory));) {
-                int fd = atoi(entry->d_name);
-                if (entry->d_name[0] != '.' && fd != dirfd(directory) && fd < DESCRIPTORS_MAX)
-                        open[fd] = true;
-        }
-        closedir(directory);
+        for (int fd = 0; fd < DESCRIPTORS_MAX; fd++)
+                open[fd] = fcntl(fd, F_GETFD) >= 0;
 }
 
 __attribute__((noreturn)) static void serve_test(int fd) {
@@ -55,7 +48,7 @@ __attribute__((noreturn)) static void serve_test(int fd) {
 
 /* ---- in the test ---- */
 
-static struct program *start(struct world *world, const char *path, uid_t uid, gid_t gid) {
+struct program *program_with(void (*enter)(void *argument), void *argument) {
         struct program *program = calloc(1, sizeof *program);
         int ends[2];
         check(program);
@@ -64,13 +57,7 @@ static struct program *start(struct world *world, const char *path, uid_t uid, g
         if (!program->pid) {
                 close(ends[0]);
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
-                world_enter(world, path);
-                if (uid != geteuid()) {
-                        must(setgroups(0, NULL));
-                        must(setresgid(gid, gid, gid));
-                        must(setresuid(uid, uid, uid));
-                        prctl(PR_SET_DUMPABLE, 1); /* for /proc/self */
-                }
+                enter(argument);
                 serve_test(ends[1]);
         }
         close(ends[1]);
@@ -78,12 +65,31 @@ static struct program *start(struct world *world, const char *path, uid_t uid, g
         return program;
 }
 
-struct program *program_new(struct world *world, const char *path) {
-        return start(world, path, geteuid(), getegid());
+struct place {
+        struct world *world;
+        const char *path;
+        uid_t uid;
+        gid_t gid;
+};
+
+static void enter_place(void *argument) {
+        const struct place *place = argument;
+        world_enter(place->world, place->path);
+        if (place->uid != geteuid()) {
+                must(setgroups(0, NULL));
+                must(setresgid(place->gid, place->gid, place->gid));
+                must(setresuid(place->uid, place->uid, place->uid));
+                prctl(PR_SET_DUMPABLE, 1); /* for /proc/self */
+        }
 }
 
 struct program *program_as(struct world *world, const char *path, uid_t uid, gid_t gid) {
-        return start(world, path, uid, gid);
+        struct place place = {.world = world, .path = path, .uid = uid, .gid = gid};
+        return program_with(enter_place, &place);
+}
+
+struct program *program_new(struct world *world, const char *path) {
+        return program_as(world, path, geteuid(), getegid());
 }
 
 struct program *program_in(struct world *world, const char *path) {

@@ -32,6 +32,8 @@ struct program *program_in(struct world *world, const char *path);
 struct program *program_new(struct world *world, const char *path);
 /* The same as another user: world_require_root() comes first. */
 struct program *program_as(struct world *world, const char *path, uid_t uid, gid_t gid);
+/* The same after `enter`, which makes the new process what it shall be. */
+struct program *program_with(void (*enter)(void *argument), void *argument);
 void program_end(struct program *program);  /* it must have closed what it opened */
 void program_kill(struct program *program); /* SIGKILL */
 pid_t program_pid(const struct program *program);

@@ -88,7 +88,7 @@ TEST(sending_to_a_peer_that_closed_is_a_reset_and_raises_no_signal) {
         struct pair pair = pair_open(SOCK_STREAM);
         must(hv_close(pair.acceptor));
         pair.acceptor = -1;
-        struct iovec vector = {.iov_base = "x", .iov_len = 1};
+        struct iovec vector = {.iov_base = (char *)"x", .iov_len = 1};
         struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
         check(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
         check_errno(hv_send(pair.connector, "x", 1, 0), ECONNRESET);
@@ -343,7 +343,9 @@ TEST(waitall_waits_for_all_or_the_end) {
 TEST(vectors_gather_and_scatter) {
         struct pair pair = pair_open(SOCK_STREAM);
         char first[4] = "", second[16] = "";
-        struct iovec out[] = {{.iov_base = "gather", .iov_len = 6}, {.iov_base = "", .iov_len = 0}, {.iov_base = "ed", .iov_len = 2}};
+        struct iovec out[] = {{.iov_base = (char *)"gather", .iov_len = 6},
+                              {.iov_base = (char *)"", .iov_len = 0},
+                              {.iov_base = (char *)"ed", .iov_len = 2}};
         struct iovec in[] = {{.iov_base = first, .iov_len = 3}, {.iov_base = second, .iov_len = sizeof second - 1}};
         struct msghdr message = {.msg_iov = out, .msg_iovlen = 3};
         check_equal(must(hv_writev(pair.connector, out, 3)), 8);
@@ -364,7 +366,7 @@ TEST(descriptors_cannot_be_passed_over_a_channel) {
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof(int))];
         } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-        struct iovec vector = {.iov_base = "x", .iov_len = 1};
+        struct iovec vector = {.iov_base = (char *)"x", .iov_len = 1};
         struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         memcpy(CMSG_DATA(&control.header), &pair.listener, sizeof pair.listener);
         check_errno(hv_sendmsg(pair.connector, &message, 0), EOPNOTSUPP);

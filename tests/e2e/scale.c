@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+
+/* 1,000 listeners and 10,000 open channels in one world: the broker stays small, and everything still answers. */
+
+#include "program.h"
+#include "test.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LISTENERS 1000
+#define CHANNELS 10000
+#define BROKER_MAX_KB (64 * 1024)
+#define LISTENERS_A_PROGRAM 250 /* so that no program needs more descriptors than a process may have anywhere */
+#define PROGRAMS (LISTENERS / LISTENERS_A_PROGRAM)
+#define CHANNELS_A_PROGRAM (CHANNELS / PROGRAMS)
+#define CHANNELS_A_LISTENER (CHANNELS / LISTENERS)
+
+static int descriptors[LISTENERS_A_PROGRAM + CHANNELS_A_PROGRAM]; /* in each program */
+static int descriptor_count;
+
+static long call_serve_many(struct call *call) {
+        for (int i = 0; i < LISTENERS_A_PROGRAM; i++) {
+                int fd = hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW);
+                call->address.ServiceId = service_numbered((unsigned)(call->value + i));
+                if (fd < 0 || hv_bind(fd, (struct sockaddr *)&call->address, sizeof call->address) < 0 ||
+                    hv_listen(fd, CHANNELS_A_LISTENER) < 0)
+                        return -1;
+                descriptors[descriptor_count++] = fd;
+        }
+        return 0;
+}
+
+static long call_dial_many(struct call *call) {
+        for (int i = 0; i < CHANNELS_A_PROGRAM; i++) {
+                int fd = hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW);
+                call->address.ServiceId = service_numbered((unsigned)(call->value + i % LISTENERS_A_PROGRAM));
+                if (fd < 0 || hv_connect(fd, (struct sockaddr *)&call->address, sizeof call->address) < 0)
+                        return -1;
+                descriptors[descriptor_count++] = fd;
+        }
+        return 0;
+}
+
+static long call_accept_many(struct call *call) {
+        for (int i = 0; i < LISTENERS_A_PROGRAM; i++)
+                for (int j = 0; j < CHANNELS_A_LISTENER; j++) {
+                        int fd = hv_accept(descriptors[i], NULL, NULL);
+                        if (fd < 0)
+                                return -1;
+                        descriptors[descriptor_count++] = fd;
+                }
+        return 0;
+}
+
+static long call_close_many(struct call *call) {
+        while (descriptor_count)
+                if (hv_close(descriptors[--descriptor_count]) < 0)
+                        return -1;
+        return 0;
+}
+
+static void do_many(struct program **programs, long (*function)(struct call *), const GUID *vm_id) {
+        static struct call call;
+        for (int i = 0; i < PROGRAMS; i++) {
+                call = (struct call){.function = function,
+                                     .value = 1 + i * LISTENERS_A_PROGRAM,
+                                     .address = {.Family = AF_HYPERV, .VmId = *vm_id}};
+                must(program_do(programs[i], &call));
+        }
+}
+
+static long status_kb(pid_t pid, const char *key) {
+        char path[64], line[256];
+        long value = -1;
+        snprintf(path, sizeof path, "/proc/%d/status", pid);
+        FILE *file = fopen(path, "re");
+        check(file);
+        while (fgets(line, sizeof line, file))
+                if (!strncmp(line, key, strlen(key)))
+                        value = atol(line + strlen(key));
+        fclose(file);
+        check(value >= 0);
+        return value;
+}
+
+static void check_small(struct world *world, const char *when) {
+        long peak = status_kb(world->broker, "VmHWM:");
+        printf("%s: %ld KiB, at most %ld KiB\n", when, status_kb(world->broker, "VmRSS:"), peak);
+#ifndef __SANITIZE_ADDRESS__
+        if (peak >= BROKER_MAX_KB)
+                test_fail(__FILE__, __LINE__, "%s the broker had %ld KiB", when, peak);
+#endif
+}
+
+static size_t count_lines(const char *text) {
+        size_t count = 0;
+        while ((text = strchr(text, '\n'))) {
+                count++;
+                text++;
+        }
+        return count;
+}
+
+TEST_LIMITED(a_thousand_listeners_and_ten_thousand_channels_fit_in_64_mib, 120) {
+        struct rlimit limit;
+        must(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        must(setrlimit(RLIMIT_NOFILE, &limit));
+        if (limit.rlim_cur < LISTENERS_A_PROGRAM + CHANNELS_A_PROGRAM + 64)
+                test_skip("a process may have only %llu descriptors", (unsigned long long)limit.rlim_cur);
+
+        struct world *world = world_new();
+        world_define(world, "web01", "vm", "");
+        for (unsigned i = 1; i <= LISTENERS; i++) {
+                GUID service_id = service_numbered(i);
+                char name[32];
+                snprintf(name, sizeof name, "Service %u", i);
+                world_write_service(world, &service_id, name, "");
+        }
+        world_start(world);
+        check_small(world, "with a thousand services");
+
+        struct program *servers[PROGRAMS], *clients[PROGRAMS];
+        for (int i = 0; i < PROGRAMS; i++) {
+                servers[i] = program_new(world, "host");
+                clients[i] = program_new(world, "web01");
+        }
+        do_many(servers, call_serve_many, &HV_GUID_WILDCARD);
+        do_many(clients, call_dial_many, &HV_GUID_PARENT);
+        do_many(servers, call_accept_many, &HV_GUID_WILDCARD);
+        check_small(world, "with all channels open");
+
+        struct json_object *reply = manage(world, "GetWorld", "{}");
+        check_equal(number_at(reply, "/listeners"), LISTENERS);
+        check_equal(number_at(reply, "/channels"), CHANNELS);
+        json_object_put(reply);
+        static char output[16 << 20];
+        check_equal(cli(world, output, sizeof output, "ls", NULL), 0);
+        check(count_lines(output) >= LISTENERS + CHANNELS);
+        check_small(world, "after listing them all");
+
+        do_many(clients, call_close_many, &HV_GUID_ZERO);
+        do_many(servers, call_close_many, &HV_GUID_ZERO);
+        for (int i = 0; i < PROGRAMS; i++) {
+                program_end(servers[i]);
+                program_end(clients[i]);
+        }
+        world_end(world);
+}
