@@ -54,15 +54,19 @@ static int make_namespaces(void) {
 
 /* Nothing of the machine stays to be seen. */
 static void make_root(const char *directory) {
+        char source[64];
+        int fd = (int)must(open(directory, O_PATH | O_CLOEXEC)); /* the tmpfs may hide its path */
+        snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
         must(mount("container", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755"));
         must(mkdir("/tmp/run", 0755));
         must(mkdir("/tmp/run/hvsock", 0755));
         must(mkdir("/tmp/proc", 0755));
         must(mkdir("/tmp/tmp", 0755));
         must(mkdir("/tmp/old", 0755));
-        must(mount(directory, "/tmp/run/hvsock", NULL, MS_BIND, NULL));
+        must(mount(source, "/tmp/run/hvsock", NULL, MS_BIND, NULL));
         must(mount(NULL, "/tmp/run/hvsock", NULL, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL));
         must(mount("proc", "/tmp/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+        close(fd);
         must(chdir("/tmp"));
         must(syscall(SYS_pivot_root, ".", "old"));
         must(chdir("/"));
@@ -262,17 +266,17 @@ TEST(a_container_cannot_pass_for_another_partition) {
         int for_web02 = (int)must(serve(host, world_id(world, "web02"), &ECHO));
         for (unsigned i = 0; i < count; i++) {
                 struct program *box = run_container(world, "box", uids[i]);
-                char directory[PATH_MAX], id[HV_GUID_TEXT_SIZE], guesses[4][PATH_MAX];
+                char directory[PATH_MAX], id[HV_GUID_TEXT_SIZE], guesses[4][CALL_BYTES_MAX];
                 world_directory(world, "web02", directory);
                 hv_guid_format(world_id(world, "web02"), id);
-                snprintf(guesses[0], PATH_MAX, "%s", directory);
-                snprintf(guesses[1], PATH_MAX, "/run/hvsock/../%s", id);
-                snprintf(guesses[2], PATH_MAX, "/run/hvsock/control/../../%s/control", id);
-                snprintf(guesses[3], PATH_MAX, "/run/%s/control", id);
+                snprintf(guesses[0], sizeof *guesses, "%s", directory);
+                snprintf(guesses[1], sizeof *guesses, "/run/hvsock/../%s", id);
+                snprintf(guesses[2], sizeof *guesses, "/run/hvsock/control/../../%s/control", id);
+                snprintf(guesses[3], sizeof *guesses, "/run/%s/control", id);
                 for (unsigned j = 0; j < 4; j++) {
                         call = (struct call){.function = call_pretend,
                                              .address = {.Family = AF_HYPERV, .VmId = HV_GUID_PARENT, .ServiceId = ECHO}};
-                        snprintf((char *)call.bytes, sizeof call.bytes, "%s", guesses[j]);
+                        memcpy(call.bytes, guesses[j], sizeof call.bytes);
                         check(program_do(box, &call) < 0);
                         check(errno == ENETDOWN || errno == ECONNREFUSED);
                 }

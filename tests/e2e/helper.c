@@ -2,11 +2,11 @@
 
 /*
  * The programs that others start: by exec with an inherited descriptor, or by
- * the broker on demand.
+ * the broker on demand. "pid" and "uid" are answered with those, "end" with an end.
  *
  *     helper names FD      prints the channel's own and peer address, then gives back what it reads
  *     helper inetd         the same for a channel on standard input and output, without the names
- *     helper listener      as systemd starts it: accepts on the first passed descriptor, for ever
+ *     helper listener      as systemd starts it: accepts on the first passed descriptor until a client says "end"
  */
 
 #include <hvsock.h>
@@ -18,9 +18,16 @@
 static int give_back(int in, int out) {
         char bytes[4096];
         ssize_t length;
-        while ((length = hv_read(in, bytes, sizeof bytes)) > 0)
+        while ((length = hv_read(in, bytes, sizeof bytes)) > 0) {
+                if (length == 3 && !memcmp(bytes, "end", 3))
+                        exit(0);
+                if (length == 3 && !memcmp(bytes, "pid", 3))
+                        length = snprintf(bytes, sizeof bytes, "%d", getpid());
+                if (length == 3 && !memcmp(bytes, "uid", 3))
+                        length = snprintf(bytes, sizeof bytes, "%u", geteuid());
                 if (hv_write(out, bytes, (size_t)length) != length)
                         return 3;
+        }
         return length < 0 ? 4 : 0;
 }
 
