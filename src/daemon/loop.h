@@ -28,9 +28,10 @@ struct timer {
 };
 
 struct child {
-        void (*exited)(struct child *child, int status);
+        void (*exited)(struct child *child, int status); /* status as waitpid() gives it */
         pid_t pid; /* 0 while none */
-        struct source source;
+        struct loop *loop;
+        struct source source; /* its descriptor is the loop's */
 };
 
 int loop_new(struct loop **ret_loop);
@@ -44,6 +45,8 @@ void loop_remove(struct loop *loop, struct source *source);
 void loop_arm(struct loop *loop, struct timer *timer, int64_t delay_ms);
 void loop_disarm(struct loop *loop, struct timer *timer);
 int loop_watch_child(struct loop *loop, struct child *child, pid_t pid);
+/* Stops watching; the process goes on. */
+void loop_forget_child(struct loop *loop, struct child *child);
 
 int64_t loop_now_ms(void);      /* monotonic */
 int64_t loop_wall_ms(void);     /* since the epoch */

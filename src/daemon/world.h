@@ -9,20 +9,24 @@
  * and each partition's control socket, clients.c talks to libraries, lend.c
  * binds and connects the descriptors they lend, probe.c finds out who is still
  * alive, recovery.c reads the listeners directory after a restart, services.c
- * reads drop-ins and watches them, activation.c starts services on demand,
- * manage.c serves the management interface.
+ * reads drop-ins and watches them, revoke.c ends what a disabled service has
+ * open, activation.c starts services on demand, manage.c serves the management
+ * interface.
  *
  *   <runtime>/control -> <host guid>/control   what programs on the host find
  *   <runtime>/manage                           management socket, 0660
+ *   <runtime>/lock                             held by the one broker of this runtime directory
  *   <runtime>/<guid>/control                   the partition's socket, 0666
+ *   <runtime>/<guid>/revocations               one page: a counter that changes when a service is disabled
  *   <runtime>/listeners/                       0700: the kernel names of listeners (wire/name.h)
- *   <runtime>/revocations                      one page: a counter that rises when a service is disabled
  *   <state>/partitions/<guid>.conf             definitions
  *   <state>/key                                16 bytes, 0600: keys the connectors' names and the tables
  *   <services[i]>/<guid>.conf                  drop-ins, highest priority first; the first is written
  *
  * A partition's directory is never removed while the partition exists, not even
- * at exit: a container has it mounted.
+ * at exit: a container has it mounted. Each partition has a revocation page of
+ * its own, since whoever may write to a page may also truncate it under those
+ * who map it; the broker maps none.
  */
 
 #include "broker/broker.h"
@@ -39,6 +43,8 @@ struct world_options {
         struct owner owner;
         struct quotas quotas;
         char host_label[HV_LABEL_SIZE]; /* for a new world's root: the host name, made a valid label */
+        uint64_t descriptor_limit; /* RLIMIT_NOFILE as it was before hvsockd raised it: what services on demand get */
+        int control_fd; /* a listening socket that systemd gave for the host partition, or -1; the world takes it */
 };
 
 struct world {
@@ -46,12 +52,14 @@ struct world {
         struct broker *broker;
         struct loop *loop;
         uint8_t key[16];
+        int runtime_fd;    /* O_PATH directory */
+        int lock_fd;
         int listeners_fd;  /* O_PATH directory; also the working directory, so that names stay short */
-        int revocations_fd;
-        uint64_t *revocations; /* the page, mapped */
         int64_t started_ms;
         struct partitions *partitions;
+        struct clients *clients;
         struct services *services;
+        struct revoke *revoke;
         struct activation *activation;
         struct manage *manage;
         struct probe *probe;
@@ -73,6 +81,9 @@ int world_remove_service(struct world *world, struct service *service);
 /* Disabling ends listeners and tells libraries; counts what ended and what the kernel lets nobody end. */
 int world_set_service_enabled(struct world *world, struct service *service, bool enabled, unsigned *ret_listeners_ended,
                               unsigned *ret_channels_remaining);
+
+/* principals.c: users and groups by name, a principal_lookup for service_parse(). */
+int world_principal_lookup(enum principal_kind kind, const char *name, uint32_t *ret_id);
 
 /* A drop-in that could not be read. */
 struct service_problem {

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * The libraries' connections. Who a client is comes from the kernel when it
+ * connects; each message must come from the same process and user. Clients are
+ * gathered by process, since a process's channels are looked at when one of its
+ * connections goes away. A client that does not read its answers is closed.
+ */
+
+#include "base/hash.h"
+#include "daemon/world.h"
+#include "wire/message.h"
+
+#define CLIENTS_PER_WAKE_UP 64     /* accepted at once */
+#define REQUESTS_PER_WAKE_UP 16    /* served at once to one client */
+#define REFUSED_CLIENTS_MAX 64     /* over their quota, waiting to be told so */
+#define DESCRIPTORS_RESERVED 128   /* kept from clients: for what they lend, files and children */
+
+struct process {
+        struct table_link link;
+        struct partition *partition;
+        uint32_t pid; /* 0: of a pid namespace that the broker does not see; then one process a client */
+        unsigned client_count;
+        struct list channels;  /* of channel_shell.process_link */
+        struct list listeners; /* of listener_shell.process_link */
+        struct list left_link; /* probe.c: a client of it went away */
+        int64_t left_delay_ms, left_due_ms;
+};
+
+struct client {
+        struct source source;
+        struct world *world;
+        struct process *process;
+        struct caller caller;
+        struct verdict refusal; /* over a quota: the answer to its first request */
+        bool same_network;      /* its abstract names can be seen from the broker's network namespace */
+        bool heard;
+        uint32_t heard_uid, heard_gid; /* of its first message: real ids, where `caller` has effective ones */
+        struct list link;
+        uint32_t groups[];
+};
+
+int clients_open(struct world *world);
+void clients_close(struct world *world);
+
+/* Takes what waits in a partition's socket. */
+void client_accept(struct world *world, struct partition *partition, int listen_fd);
+
+/* The process of this pid in this partition, made when unknown; NULL without memory. */
+struct process *process_get(struct world *world, struct partition *partition, uint32_t pid);
+/* Frees it if nothing belongs to it any more. */
+void process_release(struct world *world, struct process *process);
+
+/* requests.c: answers one request, whose descriptor (or -1) it takes. A negative errno closes the client. */
+int request_serve(struct client *client, const struct wire_request *request, int fd);
+/* Answers a request of a type that this broker does not know. */
+int request_unknown(struct client *client, const struct wire_header *header);

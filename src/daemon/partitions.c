@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Partitions as files. A definition is written before the partition's socket
+ * appears and removed before it goes, so that what a restart finds is never
+ * more than what was promised.
+ */
+
+#include "daemon/partitions.h"
+#include "base/fd.h"
+#include "base/guid.h"
+#include "base/log.h"
+#include "daemon/activation.h"
+#include "daemon/clients.h"
+#include "daemon/partition_file.h"
+#include "daemon/place.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define REVOCATION_PAGE_SIZE 4096
+
+/* partition->shell: where its clients come in. */
+struct door {
+        struct source source;
+        struct world *world;
+        struct partition *partition;
+        int fd;
+        struct list link;
+};
+
+struct partitions {
+        int definitions_fd; /* O_PATH directory */
+        struct list doors;
+        struct timer pause;
+        struct world *world;
+        struct door given; /* the host's other door: the socket that systemd listens on */
+};
+
+static struct door *door_of(struct list *link) {
+        return container_of(link, struct door, link);
+}
+
+void world_partition_directory(const struct world *world, const struct partition *partition, char ret_path[PATH_MAX]) {
+        char guid[HV_GUID_TEXT_SIZE];
+        guid_format(&partition->vm_id, guid);
+        snprintf(ret_path, PATH_MAX, "%.*s/%s", PATH_MAX - HV_GUID_TEXT_SIZE - 1, world->options.runtime, guid);
+}
+
+static int open_directory(struct world *world, const struct partition *partition, int *ret_fd) {
+        char guid[HV_GUID_TEXT_SIZE];
+        guid_format(&partition->vm_id, guid);
+        int fd = openat(world->runtime_fd, guid, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+int partition_revocations(struct world *world, const struct partition *partition, int *ret_fd) {
+        cleanup(fd_closep) int directory_fd = -1;
+        int r = open_directory(world, partition, &directory_fd);
+        if (r < 0)
+                return r;
+        int fd = openat(directory_fd, "revocations", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
+/* Adds `by` to the counter of a page that may have been cut short by who holds it. */
+static int change_page(int directory_fd, uint64_t by) {
+        uint64_t counter = 0;
+        cleanup(fd_closep) int fd = openat(directory_fd, "revocations", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0 || pread(fd, &counter, sizeof counter, 0) < 0)
+                return -errno;
+        counter += by;
+        if (ftruncate(fd, REVOCATION_PAGE_SIZE) < 0 || pwrite(fd, &counter, sizeof counter, 0) < 0)
+                return -errno;
+        return 0;
+}
+
+void partitions_revoke(struct world *world) {
+        list_for_each(link, &world->partitions->doors) {
+                cleanup(fd_closep) int directory_fd = -1;
+                int r = open_directory(world, door_of(link)->partition, &directory_fd);
+                if (!r)
+                        r = change_page(directory_fd, 1);
+                if (r < 0)
+                        log_write(LOG_LEVEL_ERROR, "cannot tell partition %s of a revocation: %s",
+                                  door_of(link)->partition->label, strerror(-r));
+        }
+}
+
+static int door_dispatch(struct source *source, uint32_t events) {
+        struct door *door = container_of(source, struct door, source);
+        client_accept(door->world, door->partition, door->fd);
+        return 0;
+}
+
+/* Accepted sockets inherit SO_PASSCRED: a client's first message already bears its sender's credentials. */
+static int door_watch(struct door *door) {
+        int on = 1;
+        if (setsockopt(door->fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
+                return -errno;
+        return loop_add(door->world->loop, &door->source, door->fd, EPOLLIN);
+}
+
+static int door_open(struct world *world, struct partition *partition) {
+        struct door *door = calloc(1, sizeof *door);
+        if (!door)
+                return -ENOMEM;
+        *door = (struct door){
+                .source = {.dispatch = door_dispatch, .fd = -1}, .world = world, .partition = partition, .fd = -1};
+        list_init(&door->link);
+
+        char path[PATH_MAX];
+        cleanup(fd_closep) int directory_fd = -1;
+        world_partition_directory(world, partition, path);
+        int r = place_directory(path, 0755, &directory_fd);
+        if (!r)
+                r = change_page(directory_fd, 0);
+        if (!r)
+                r = place_socket(directory_fd, "control", 0666, world->listeners_fd, &door->fd);
+        if (!r)
+                r = door_watch(door);
+        if (r < 0) {
+                fd_close(door->fd);
+                free(door);
+                return r;
+        }
+        list_append(&world->partitions->doors, &door->link);
+        partition->shell = door;
+        return 0;
+}
+
+static void door_close(struct door *door) {
+        loop_remove(door->world->loop, &door->source);
+        fd_close(door->fd);
+        list_unlink(&door->link);
+        door->partition->shell = NULL;
+        free(door);
+}
+
+static void remove_directory(struct world *world, const char *guid) {
+        cleanup(fd_closep) int fd = openat(world->runtime_fd, guid, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) {
+                (void)unlinkat(fd, "control", 0);
+                (void)unlinkat(fd, "revocations", 0);
+        }
+        if (unlinkat(world->runtime_fd, guid, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                log_write(LOG_LEVEL_WARNING, "cannot remove %s/%s: %s", world->options.runtime, guid, strerror(errno));
+}
+
+static int definition_save(struct world *world, const struct partition_definition *definition) {
+        char guid[HV_GUID_TEXT_SIZE], name[HV_GUID_TEXT_SIZE + 5], text[PARTITION_TEXT_SIZE];
+        guid_format(&definition->vm_id, guid);
+        snprintf(name, sizeof name, "%s.conf", guid);
+        return file_replace(world->partitions->definitions_fd, name, text, partition_format(definition, text), 0644);
+}
+
+static int definition_remove(struct world *world, const GUID *vm_id) {
+        char guid[HV_GUID_TEXT_SIZE], name[HV_GUID_TEXT_SIZE + 5];
+        guid_format(vm_id, guid);
+        snprintf(name, sizeof name, "%s.conf", guid);
+        return unlinkat(world->partitions->definitions_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int world_add_partition(struct world *world, const struct partition_definition *definition, struct partition **ret) {
+        struct partition_definition complete = *definition;
+        struct partition *partition;
+        int r = guid_is_zero(&complete.vm_id) ? guid_new(&complete.vm_id) : 0;
+        if (!r)
+                r = partition_add(world->broker, &complete, &partition);
+        if (r < 0)
+                return r;
+        r = definition_save(world, &complete);
+        if (!r)
+                r = door_open(world, partition);
+        if (r < 0) {
+                (void)definition_remove(world, &complete.vm_id);
+                (void)partition_remove(world->broker, partition);
+                return r;
+        }
+        if (ret)
+                *ret = partition;
+        return 0;
+}
+
+int world_remove_partition(struct world *world, struct partition *partition) {
+        activation_leave(world, partition);
+        world_probe_all(world);
+        if (!list_is_empty(&partition->children))
+                return -ENOTEMPTY;
+        if (!partition->parent || !list_is_empty(&partition->listeners) || partition->client_count ||
+            partition->channel_count)
+                return -EBUSY;
+        int r = definition_remove(world, &partition->vm_id);
+        if (r < 0)
+                return r;
+        char guid[HV_GUID_TEXT_SIZE];
+        guid_format(&partition->vm_id, guid);
+        door_close(partition->shell);
+        remove_directory(world, guid);
+        return partition_remove(world->broker, partition);
+}
+
+static int pause_over(struct timer *timer) {
+        struct partitions *partitions = container_of(timer, struct partitions, pause);
+        list_for_each(link, &partitions->doors)
+                (void)loop_modify(partitions->world->loop, &door_of(link)->source, EPOLLIN);
+        if (partitions->given.fd >= 0)
+                (void)loop_modify(partitions->world->loop, &partitions->given.source, EPOLLIN);
+        return 0;
+}
+
+void partitions_pause(struct world *world) {
+        struct partitions *partitions = world->partitions;
+        if (partitions->pause.deadline_ms)
+                return;
+        log_stranger(LOG_LEVEL_WARNING, "out of descriptors: new clients wait");
+        list_for_each(link, &partitions->doors)
+                (void)loop_modify(world->loop, &door_of(link)->source, 0);
+        if (partitions->given.fd >= 0)
+                (void)loop_modify(world->loop, &partitions->given.source, 0);
+        loop_arm(world->loop, &partitions->pause, ACCEPT_PAUSE_MS);
+}
+
+struct found {
+        struct partition_definition definition;
+        bool added;
+};
+
+static int definition_load(struct world *world, const char *name, struct partition_definition *ret) {
+        cleanup(freep) char *text = NULL;
+        size_t length;
+        GUID vm_id;
+        char stem[HV_GUID_TEXT_SIZE];
+        struct text_error error;
+        const char *dot = strrchr(name, '.');
+        if (name[0] == '.' || !dot || strcmp(dot, ".conf"))
+                return -ENOENT;
+        if ((size_t)snprintf(stem, sizeof stem, "%.*s", (int)(dot - name), name) >= sizeof stem || guid_parse(stem, &vm_id) < 0) {
+                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s: expected a file name <VmId>.conf", world->options.state, name);
+                return -EINVAL;
+        }
+        int r = file_read(world->partitions->definitions_fd, name, PARTITION_FILE_MAX, &text, &length);
+        if (r < 0) {
+                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s: %s", world->options.state, name, strerror(-r));
+                return r;
+        }
+        r = partition_parse(&vm_id, text, length, ret, &error);
+        if (r < 0)
+                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s:%u: %s", world->options.state, name, error.line, error.expected);
+        return r;
+}
+
+static int definitions_read(struct world *world, struct found **ret_found, size_t *ret_count) {
+        struct found *found = NULL;
+        size_t count = 0, room = 0;
+        int fd = openat(world->partitions->definitions_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        if (!directory) {
+                r = -errno;
+                fd_close(fd);
+                return r;
+        }
+        for (struct dirent *entry; (entry = readdir(directory));) {
+                struct partition_definition definition;
+                if (definition_load(world, entry->d_name, &definition) < 0)
+                        continue;
+                if (count == room) {
+                        room = room ? 2 * room : 16;
+                        struct found *grown = reallocarray(found, room, sizeof *found);
+                        if (!grown) {
+                                r = -ENOMEM;
+                                break;
+                        }
+                        found = grown;
+                }
+                found[count++] = (struct found){.definition = definition};
+        }
+        closedir(directory);
+        if (r < 0) {
+                free(found);
+                return r;
+        }
+        *ret_found = found;
+        *ret_count = count;
+        return 0;
+}
+
+/* Parents before children, whatever the order of the files: as many passes as the tree is deep. */
+static int definitions_add(struct world *world, struct found *found, size_t count) {
+        char guid[HV_GUID_TEXT_SIZE];
+        for (bool progress = true; progress;) {
+                progress = false;
+                for (size_t i = 0; i < count; i++) {
+                        struct partition *partition;
+                        if (found[i].added)
+                                continue;
+                        int r = partition_add(world->broker, &found[i].definition, &partition);
+                        if (r == -ENOENT)
+                                continue;
+                        progress = found[i].added = true;
+                        if (r == -ENOMEM)
+                                return r;
+                        if (!r) {
+                                r = door_open(world, partition);
+                                if (r < 0)
+                                        (void)partition_remove(world->broker, partition);
+                        }
+                        if (r < 0) {
+                                guid_format(&found[i].definition.vm_id, guid);
+                                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s.conf: cannot add partition %s: %s",
+                                          world->options.state, guid, found[i].definition.label, strerror(-r));
+                        }
+                }
+        }
+        for (size_t i = 0; i < count; i++)
+                if (!found[i].added) {
+                        guid_format(&found[i].definition.vm_id, guid);
+                        log_write(LOG_LEVEL_ERROR, "%s/partitions/%s.conf: expected Parent= to name a partition",
+                                  world->options.state, guid);
+                }
+        return 0;
+}
+
+static int make_host(struct world *world, const struct found *found, size_t count) {
+        for (size_t i = 0; i < count; i++)
+                if (found[i].definition.kind == HV_PARTITION_HOST)
+                        return 0;
+        struct partition_definition host = {.kind = HV_PARTITION_HOST, .reach = REACH_LOCAL};
+        strcpy(host.label, world->options.host_label);
+        return world_add_partition(world, &host, NULL);
+}
+
+/* <runtime>/control, unless systemd listens there. */
+static int link_host(struct world *world) {
+        char guid[HV_GUID_TEXT_SIZE], target[HV_GUID_TEXT_SIZE + 8];
+        guid_format(&broker_root(world->broker)->vm_id, guid);
+        snprintf(target, sizeof target, "%s/control", guid);
+        (void)unlinkat(world->runtime_fd, ".control.new", 0);
+        if (symlinkat(target, world->runtime_fd, ".control.new") < 0 ||
+            renameat(world->runtime_fd, ".control.new", world->runtime_fd, "control") < 0)
+                return -errno;
+        return 0;
+}
+
+static int given_open(struct world *world) {
+        struct door *given = &world->partitions->given;
+        given->partition = broker_root(world->broker);
+        given->fd = fd_take(world->options.control_fd);
+        return door_watch(given);
+}
+
+int partitions_open(struct world *world) {
+        struct partitions *partitions = calloc(1, sizeof *partitions);
+        if (!partitions)
+                return -ENOMEM;
+        *partitions = (struct partitions){
+                .definitions_fd = -1,
+                .doors = LIST_INIT(partitions->doors),
+                .pause = {.expire = pause_over},
+                .world = world,
+                .given = {.source = {.dispatch = door_dispatch, .fd = -1}, .world = world, .fd = -1},
+        };
+        world->partitions = partitions;
+
+        char path[PATH_MAX];
+        cleanup(freep) struct found *found = NULL;
+        size_t count = 0;
+        snprintf(path, sizeof path, "%.*s/partitions", PATH_MAX - 12, world->options.state);
+        int r = place_directory(path, 0755, &partitions->definitions_fd);
+        if (!r)
+                r = definitions_read(world, &found, &count);
+        if (!r)
+                r = make_host(world, found, count);
+        if (!r)
+                r = definitions_add(world, found, count);
+        if (!r && !broker_root(world->broker)) {
+                log_write(LOG_LEVEL_ERROR, "%s: no definition of the host can be used", path);
+                return -EINVAL;
+        }
+        if (!r)
+                r = world->options.control_fd >= 0 ? given_open(world) : link_host(world);
+        if (r < 0)
+                log_write(LOG_LEVEL_ERROR, "%s: %s", path, strerror(-r));
+        return r;
+}
+
+void partitions_close(struct world *world) {
+        struct partitions *partitions = world->partitions;
+        if (!partitions)
+                return;
+        loop_disarm(world->loop, &partitions->pause);
+        list_for_each_safe(link, &partitions->doors)
+                door_close(door_of(link));
+        loop_remove(world->loop, &partitions->given.source);
+        fd_close(partitions->given.fd);
+        fd_close(partitions->definitions_fd);
+        free(partitions);
+        world->partitions = NULL;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What libraries ask, one function a type of request, and how they are answered. */
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/clients.h"
+#include "daemon/discard.h"
+#include "daemon/lend.h"
+#include "daemon/partitions.h"
+#include "daemon/probe.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static struct wire_header reply_header(const struct wire_header *request) {
+        return (struct wire_header){.major = WIRE_MAJOR,
+                                    .minor = WIRE_MINOR,
+                                    .type = request->type | WIRE_REPLY,
+                                    .serial = request->serial};
+}
+
+static int reply_send(struct client *client, const struct wire_reply *reply, int fd) {
+        uint8_t packet[WIRE_PACKET_MAX];
+        return packet_send(client->source.fd, packet, wire_encode_reply(reply, packet), fd, MSG_DONTWAIT);
+}
+
+int request_unknown(struct client *client, const struct wire_header *header) {
+        struct wire_reply reply = {.header = reply_header(header), .error = ENOSYS};
+        snprintf(reply.text, sizeof reply.text, "the broker does not know requests of type %u", header->type);
+        return reply_send(client, &reply, -1);
+}
+
+/*
+ * A verdict with a rule is the broker's: counted, logged and explained. One
+ * without is what the kernel said of the descriptor itself.
+ */
+static void refuse(struct client *client, const struct wire_request *request, const struct verdict *verdict,
+                   struct wire_reply *reply) {
+        struct broker *broker = client->world->broker;
+        reply->error = (uint32_t)verdict->error;
+        reply->rule = verdict->rule;
+        if (verdict->rule == RULE_ALLOWED) {
+                snprintf(reply->text, sizeof reply->text, "%s", strerror(verdict->error));
+                return;
+        }
+        broker_explain(broker, &client->caller, &request->vm_id, &request->service_id, verdict, reply->text,
+                       sizeof reply->text);
+        broker_refused(broker, &client->caller, &request->vm_id, &request->service_id, verdict);
+        log_stranger(LOG_LEVEL_NOTICE, "%s", reply->text);
+}
+
+static int serve_hello(struct client *client, struct wire_reply *reply) {
+        const struct partition *partition = client->caller.partition;
+        cleanup(fd_closep) int page_fd = -1;
+        int r = partition_revocations(client->world, partition, &page_fd);
+        if (r < 0) {
+                log_stranger(LOG_LEVEL_ERROR, "cannot open the revocation page of %s: %s", partition->label, strerror(-r));
+                reply->error = (uint32_t)-r;
+                return reply_send(client, reply, -1);
+        }
+        reply->vm_id = partition->vm_id;
+        if (partition->parent)
+                reply->parent_vm_id = partition->parent->vm_id;
+        reply->kind = partition->kind;
+        strcpy(reply->label, partition->label);
+        return reply_send(client, reply, page_fd);
+}
+
+static struct verdict serve_bind(struct client *client, const struct wire_request *request, int fd,
+                                 struct wire_reply *reply) {
+        struct listener *listener;
+        struct verdict verdict = lend_bind(client, request, fd, &listener);
+        if (!verdict.error) {
+                reply->vm_id = listener->vm_id;
+                reply->service_id = listener->service_id;
+        }
+        return verdict;
+}
+
+static struct verdict serve_connect(struct client *client, const struct wire_request *request, int fd,
+                                    struct wire_reply *reply) {
+        probe_closed(client, request->closed, request->closed_count);
+        struct verdict verdict = lend_connect(client, request, fd, &reply->service_id);
+        if (!verdict.error)
+                reply->vm_id = request->vm_id;
+        return verdict;
+}
+
+/* A sibling's label counts too where both see siblings; a GUID must be of a partition below the caller, or such a sibling. */
+static struct partition *partition_seen(struct client *client, const char *name) {
+        const struct broker *broker = client->world->broker;
+        struct partition *self = client->caller.partition, *found = partition_by_name(broker, self, name);
+        if (!found && self->parent && self->sees_siblings)
+                found = partition_by_name(broker, self->parent, name);
+        for (struct partition *above = found; above; above = above->parent)
+                if (above == self)
+                        return found;
+        bool sibling = found && found->parent == self->parent && found->sees_siblings && self->sees_siblings;
+        return sibling ? found : NULL;
+}
+
+static struct verdict serve_resolve_partition(struct client *client, const struct wire_request *request,
+                                              struct wire_reply *reply) {
+        const struct partition *partition = partition_seen(client, request->name);
+        if (!partition)
+                return (struct verdict){.error = ENOENT};
+        reply->vm_id = partition->vm_id;
+        return (struct verdict){};
+}
+
+static struct verdict serve_resolve_service(struct client *client, const struct wire_request *request,
+                                            struct wire_reply *reply) {
+        struct service *service;
+        int r = registry_by_name(client->world->broker, request->name, &service);
+        if (r < 0)
+                return (struct verdict){.error = -r};
+        reply->service_id = service->definition.service_id;
+        return (struct verdict){};
+}
+
+static struct verdict serve(struct client *client, const struct wire_request *request, int fd, struct wire_reply *reply) {
+        const struct broker *broker = client->world->broker;
+        switch (request->header.type) {
+        case WIRE_BIND:
+                return serve_bind(client, request, fd, reply);
+        case WIRE_LISTEN:
+                return broker_listen(broker, &client->caller, &request->vm_id, &request->service_id);
+        case WIRE_CONNECT:
+                return serve_connect(client, request, fd, reply);
+        case WIRE_CHECK:
+                return broker_check(broker, &client->caller, &request->service_id);
+        case WIRE_RESOLVE_PARTITION:
+                return serve_resolve_partition(client, request, reply);
+        case WIRE_RESOLVE_SERVICE:
+                return serve_resolve_service(client, request, reply);
+        default:
+                return (struct verdict){.error = ENOSYS};
+        }
+}
+
+int request_serve(struct client *client, const struct wire_request *request, int fd) {
+        struct wire_reply reply = {.header = reply_header(&request->header)};
+        struct verdict verdict;
+        if (client->refusal.error) {
+                verdict = client->refusal;
+                refuse(client, request, &verdict, &reply);
+                discard(fd);
+                (void)reply_send(client, &reply, -1);
+                return -ENOBUFS;
+        }
+        if (wire_request_descriptors(request->header.type) == 0) {
+                discard(fd);
+                fd = -1;
+        } else if (fd < 0) {
+                verdict = (struct verdict){.error = EBADF};
+                refuse(client, request, &verdict, &reply);
+                return reply_send(client, &reply, -1);
+        }
+        switch (request->header.type) {
+        case WIRE_HELLO:
+                return serve_hello(client, &reply);
+        case WIRE_CLOSED:
+                probe_closed(client, request->closed, request->closed_count);
+                return 0;
+        }
+        verdict = serve(client, request, fd, &reply);
+        discard(fd);
+        if (verdict.error)
+                refuse(client, request, &verdict, &reply);
+        return reply_send(client, &reply, -1);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Starting a program. All that allocates or looks up happens before fork: the
+ * child may call only what is safe after it.
+ */
+
+#include "daemon/spawn.h"
+#include "base/fd.h"
+#include "daemon/activation.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#define LISTEN_FD 3
+#define GROUPS_MAX 1024
+#define ENVIRONMENT_MAX 32
+#define ENVIRONMENT_SIZE 8192
+#define PASSWD_SIZE 16384
+
+struct prepared {
+        char words[sizeof((struct service_definition){}.exec)];
+        char *arguments[ACTIVATION_ARGUMENTS_MAX + 1];
+        char text[ENVIRONMENT_SIZE];
+        size_t text_length;
+        char *environment[ENVIRONMENT_MAX + 1];
+        unsigned environment_count;
+        char *listen_pid; /* where the child writes its pid: in `text` */
+        bool change_user;
+        uid_t uid;
+        gid_t gid, groups[GROUPS_MAX];
+        int group_count;
+};
+
+static int split(const char *command, struct prepared *prepared) {
+        char *to = prepared->words;
+        unsigned count = 0;
+        if (strlen(command) >= sizeof prepared->words)
+                return -EINVAL;
+        for (;;) {
+                command += strspn(command, " \t");
+                if (!*command)
+                        break;
+                if (count == ACTIVATION_ARGUMENTS_MAX)
+                        return -EINVAL;
+                prepared->arguments[count++] = to;
+                char quote = 0;
+                for (; *command && (quote || !strchr(" \t", *command)); command++) {
+                        if (quote ? *command == quote : *command == '"' || *command == '\'') {
+                                quote = quote ? 0 : *command;
+                        } else {
+                                if (*command == '\\' && quote != '\'' && command[1])
+                                        command++;
+                                *to++ = *command;
+                        }
+                }
+                if (quote)
+                        return -EINVAL;
+                *to++ = 0;
+        }
+        return count && prepared->arguments[0][0] == '/' ? 0 : -EINVAL;
+}
+
+__attribute__((format(printf, 2, 3)))
+static int add_variable(struct prepared *prepared, const char *format, ...) {
+        va_list arguments;
+        char *at = prepared->text + prepared->text_length;
+        size_t room = sizeof prepared->text - prepared->text_length;
+        va_start(arguments, format);
+        int length = vsnprintf(at, room, format, arguments);
+        va_end(arguments);
+        if (length < 0 || (size_t)length >= room || prepared->environment_count == ENVIRONMENT_MAX)
+                return -E2BIG;
+        prepared->environment[prepared->environment_count++] = at;
+        prepared->text_length += (size_t)length + 1;
+        return 0;
+}
+
+static int find_user(const char *user, struct prepared *prepared) {
+        char buffer[PASSWD_SIZE];
+        struct passwd entry, *found;
+        int r = *user ? getpwnam_r(user, &entry, buffer, sizeof buffer, &found)
+                      : getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found);
+        if (r || !found)
+                return *user ? -ENOENT : 0;
+        if (*user && found->pw_uid != geteuid()) {
+                if (geteuid() != 0)
+                        return -EPERM;
+                prepared->change_user = true;
+                prepared->uid = found->pw_uid;
+                prepared->gid = found->pw_gid;
+                prepared->group_count = GROUPS_MAX;
+                if (getgrouplist(user, found->pw_gid, prepared->groups, &prepared->group_count) < 0)
+                        return -E2BIG;
+        }
+        if ((r = add_variable(prepared, "HOME=%s", found->pw_dir)) < 0 ||
+            (r = add_variable(prepared, "USER=%s", found->pw_name)) < 0 ||
+            (r = add_variable(prepared, "LOGNAME=%s", found->pw_name)) < 0 ||
+            (r = add_variable(prepared, "SHELL=%s", found->pw_shell)) < 0)
+                return r;
+        return 0;
+}
+
+static int fill_environment(const struct spawn *spawn, struct prepared *prepared) {
+        static const char *const passed[] = {"LANG", "TZ", "XDG_RUNTIME_DIR"};
+        int r = add_variable(prepared, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        for (size_t i = 0; !r && i < sizeof passed / sizeof passed[0]; i++) {
+                const char *value = getenv(passed[i]);
+                if (value && !prepared->change_user)
+                        r = add_variable(prepared, "%s=%s", passed[i], value);
+        }
+        for (const char *const *variable = spawn->environment; !r && variable && *variable; variable++)
+                r = add_variable(prepared, "%s", *variable);
+        if (r < 0 || spawn->listen_fd < 0)
+                return r;
+        if ((r = add_variable(prepared, "LISTEN_FDS=1")) < 0 ||
+            (r = add_variable(prepared, "LISTEN_FDNAMES=%s", spawn->listen_name)) < 0 ||
+            (r = add_variable(prepared, "LISTEN_PID=%010d", 0)) < 0)
+                return r;
+        prepared->listen_pid = prepared->environment[prepared->environment_count - 1] + strlen("LISTEN_PID=");
+        return 0;
+}
+
+/* Overwrites the ten digits: no leading zeros, since a reader may take them for an octal number. */
+static void write_pid(char *at, pid_t pid) {
+        char digits[10];
+        unsigned count = 0;
+        for (; pid; pid /= 10)
+                digits[count++] = (char)('0' + pid % 10);
+        while (count)
+                *at++ = digits[--count];
+        *at = 0;
+}
+
+__attribute__((noreturn))
+static void run(const struct spawn *spawn, struct prepared *prepared) {
+        struct rlimit limit;
+        sigset_t none;
+        for (int signal_number = 1; signal_number < NSIG; signal_number++)
+                signal(signal_number, SIG_DFL);
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        setsid();
+        umask(022);
+
+        /* First out of the way of the numbers they are to get. */
+        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        int connection_fd = spawn->connection_fd < 0 ? -1 : fcntl(spawn->connection_fd, F_DUPFD, LISTEN_FD + 1);
+        int listen_fd = spawn->listen_fd < 0 ? -1 : fcntl(spawn->listen_fd, F_DUPFD, LISTEN_FD + 1);
+        dup2(connection_fd < 0 ? null_fd : connection_fd, 0);
+        dup2(connection_fd < 0 ? 2 : connection_fd, 1);
+        if (listen_fd >= 0)
+                dup2(listen_fd, LISTEN_FD);
+        close_range(listen_fd < 0 ? LISTEN_FD : LISTEN_FD + 1, ~0u, 0);
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && spawn->descriptor_limit && spawn->descriptor_limit <= limit.rlim_max) {
+                limit.rlim_cur = spawn->descriptor_limit;
+                setrlimit(RLIMIT_NOFILE, &limit);
+        }
+        if (prepared->change_user && (setgroups((size_t)prepared->group_count, prepared->groups) < 0 ||
+                                      setgid(prepared->gid) < 0 || setuid(prepared->uid) < 0))
+                _exit(SPAWN_EXIT_USER);
+        if (chdir("/") < 0)
+                _exit(SPAWN_EXIT_EXEC);
+        if (prepared->listen_pid)
+                write_pid(prepared->listen_pid, getpid());
+        execve(prepared->arguments[0], prepared->arguments, prepared->environment);
+        _exit(SPAWN_EXIT_EXEC);
+}
+
+int spawn(const struct spawn *spawn_request, pid_t *ret_pid) {
+        cleanup(freep) struct prepared *prepared = calloc(1, sizeof *prepared);
+        if (!prepared)
+                return -ENOMEM;
+        int r = split(spawn_request->command, prepared);
+        if (!r)
+                r = find_user(spawn_request->user, prepared);
+        if (!r)
+                r = fill_environment(spawn_request, prepared);
+        if (r < 0)
+                return r;
+        pid_t pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                run(spawn_request, prepared);
+        *ret_pid = pid;
+        return 0;
+}

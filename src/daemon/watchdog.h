@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * A system call on a stranger's descriptor may wait although it was asked not
+ * to: the flags are in the open file, which its owner can change at any moment.
+ * The watchdog interrupts it. It is a signal without SA_RESTART, sent every
+ * WATCHDOG_MS while watchdog_guard() is called at least that often, and stopped
+ * by its own handler when it is not: an idle daemon is not woken.
+ *
+ * Every call that may be held up must take EINTR for an answer.
+ */
+
+#define WATCHDOG_MS 20
+
+int watchdog_open(void);
+void watchdog_close(void);
+/* Call before each system call on a stranger's descriptor that may wait. */
+void watchdog_guard(void);
