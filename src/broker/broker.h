@@ -36,7 +36,11 @@ struct listener {
         bool on_demand;  /* held by the broker for a service with Exec= */
         int64_t since_ms; /* the daemon's clock, milliseconds since the epoch */
         uint32_t channel_count;
-        struct list partition_link, service_link, id_link;
+        struct service *service;         /* whose counters it is in; NULL when unregistered */
+        struct post *post;               /* the listeners of this ServiceId in this partition */
+        struct post *through;            /* the same in the VM that it is reachable under, or NULL */
+        struct list channels;            /* of channel.listener_link */
+        struct list all_link, partition_link, post_link, through_link;
         void *shell;
 };
 
@@ -46,11 +50,13 @@ struct channel {
         struct listener *listener;   /* NULL once the listener is gone */
         GUID service_id;
         GUID dialled_vm_id;
+        struct service *service; /* whose counters it is in; NULL when unregistered */
         uint32_t from_pid, from_uid, to_pid;
         int socket_type;
         int64_t since_ms;
         bool remaining; /* its service was disabled and the kernel lets nobody end it */
-        struct list all_link, id_link, from_link, to_link, listener_link;
+        struct list all_link, listener_link;
+        struct table_link id_link;
         void *shell;
 };
 

@@ -9,7 +9,7 @@
  * only when it has no children and no listeners.
  */
 
-#include "base/list.h"
+#include "base/hash.h"
 #include "broker/counters.h"
 #include <hvsock.h>
 #include <stdbool.h>
@@ -31,6 +31,7 @@ struct partition {
         struct partition *parent; /* NULL on the root */
         struct list children;     /* of partition.sibling_link, in order of label */
         struct list sibling_link;
+        struct table_link id_link;
         struct list listeners;    /* of listener.partition_link */
         unsigned depth;           /* 1 on the root */
         uint32_t listener_count, channel_count, client_count;

@@ -10,7 +10,7 @@
  * neither: ambiguity is an error, never a guess.
  */
 
-#include "base/list.h"
+#include "base/hash.h"
 #include "broker/counters.h"
 #include "broker/limits.h"
 #include <hvsocket.h>
@@ -59,7 +59,8 @@ struct service_definition {
 
 struct service {
         struct service_definition definition;
-        struct list id_link, name_link; /* registry's tables */
+        struct table_link id_link, name_link;
+        struct list order_link; /* by name, then GUID */
         struct counters counters;
         void *shell; /* the daemon's: activation */
 };
@@ -108,6 +109,8 @@ int service_parse(const GUID *service_id, const char *text, size_t length, princ
                   struct service_definition *ret, struct text_error *ret_error);
 /* The text of a definition, `old` (may be NULL) supplying comments and unknown keys to keep. Caller frees. */
 int service_format(const struct service_definition *definition, const char *old, char **ret_text);
+/* Printable UTF-8, of any length: names reach terminals and logs. */
+bool service_name_is_valid(const char *name);
 /* "user:alice group:wheel" and back; "" and "default" are the default. */
 int access_parse(const char *text, principal_lookup lookup, struct access *ret, char ret_expected[160]);
 void access_format(const struct access *access, char *ret_text, size_t size);

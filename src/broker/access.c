@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Who may: principals as text, and the decision. */
+
+#include "base/guid.h"
+#include "broker/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+        const char *word;
+        enum principal_kind kind;
+} words[] = {
+        {"everyone", PRINCIPAL_EVERYONE}, {"nobody", PRINCIPAL_NOBODY}, {"host", PRINCIPAL_HOST},
+        {"children", PRINCIPAL_CHILDREN}, {"vms", PRINCIPAL_VMS},       {"containers", PRINCIPAL_CONTAINERS},
+};
+
+static bool is_in_group(const struct caller *caller, uint32_t group) {
+        if (group == CALLER_UNMAPPED)
+                return false;
+        if (caller->gid == group)
+                return true;
+        for (unsigned i = 0; i < caller->group_count; i++)
+                if (caller->groups[i] == group)
+                        return true;
+        return false;
+}
+
+static bool principal_matches(const struct principal *principal, const struct caller *caller) {
+        const struct partition *partition = caller->partition;
+        bool on_host = partition->kind == HV_PARTITION_HOST;
+        switch (principal->kind) {
+        case PRINCIPAL_EVERYONE:
+                return true;
+        case PRINCIPAL_NOBODY:
+                return false;
+        case PRINCIPAL_USER:
+                return on_host && caller->uid == principal->id && caller->uid != CALLER_UNMAPPED;
+        case PRINCIPAL_GROUP:
+                return on_host && is_in_group(caller, principal->id);
+        case PRINCIPAL_HOST:
+                return on_host;
+        case PRINCIPAL_CHILDREN:
+                return !on_host;
+        case PRINCIPAL_VMS:
+                return partition->kind == HV_PARTITION_VM;
+        case PRINCIPAL_CONTAINERS:
+                return partition->kind == HV_PARTITION_CONTAINER;
+        case PRINCIPAL_PARTITION:
+                return guid_equal(&partition->vm_id, &principal->partition);
+        }
+        return false;
+}
+
+bool access_allows(const struct access *access, const struct owner *owner, const struct caller *caller) {
+        bool on_host = caller->partition->kind == HV_PARTITION_HOST;
+        if (on_host && caller->uid != CALLER_UNMAPPED && (caller->uid == 0 || caller->uid == owner->uid))
+                return true;
+        if (access->is_default)
+                return !on_host || is_in_group(caller, owner->group_hvsock);
+        for (unsigned i = 0; i < access->count; i++)
+                if (principal_matches(&access->principals[i], caller))
+                        return true;
+        return false;
+}
+
+static int parse_id(enum principal_kind kind, const char *name, principal_lookup lookup, uint32_t *ret_id) {
+        char *end;
+        errno = 0;
+        unsigned long long id = strtoull(name, &end, 10);
+        if (*name >= '0' && *name <= '9' && !*end && !errno && id < CALLER_UNMAPPED) {
+                *ret_id = (uint32_t)id;
+                return 0;
+        }
+        return *name ? lookup(kind, name, ret_id) : -ENOENT;
+}
+
+static int parse_principal(const char *word, principal_lookup lookup, struct principal *ret, char ret_expected[160]) {
+        struct principal principal = {};
+        if (strlen(word) >= sizeof principal.text) {
+                snprintf(ret_expected, 160, "expected a principal of at most %zu bytes", sizeof principal.text - 1);
+                return -EINVAL;
+        }
+        strcpy(principal.text, word);
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+                if (!strcmp(word, words[i].word)) {
+                        principal.kind = words[i].kind;
+                        *ret = principal;
+                        return 0;
+                }
+        int r = -EINVAL;
+        if (!strncmp(word, "user:", 5)) {
+                principal.kind = PRINCIPAL_USER;
+                r = parse_id(PRINCIPAL_USER, word + 5, lookup, &principal.id);
+        } else if (!strncmp(word, "group:", 6)) {
+                principal.kind = PRINCIPAL_GROUP;
+                r = parse_id(PRINCIPAL_GROUP, word + 6, lookup, &principal.id);
+        } else if (!strncmp(word, "partition:", 10)) {
+                principal.kind = PRINCIPAL_PARTITION;
+                r = guid_parse(word + 10, &principal.partition);
+        }
+        if (r == -ENOENT)
+                snprintf(ret_expected, 160, "expected a user or group that exists, not \"%s\"", word);
+        else if (r)
+                snprintf(ret_expected, 160,
+                         "expected everyone, nobody, host, children, vms, containers, user:, group: or partition:, not \"%.40s\"",
+                         word);
+        else
+                *ret = principal;
+        return r ? -EINVAL : 0;
+}
+
+int access_parse(const char *text, principal_lookup lookup, struct access *ret, char ret_expected[160]) {
+        struct access access = {};
+        for (const char *at = text;;) {
+                char word[128];
+                at += strspn(at, " \t");
+                size_t length = strcspn(at, " \t");
+                if (!length)
+                        break;
+                if (access.count == PRINCIPALS_MAX || length >= sizeof word) {
+                        snprintf(ret_expected, 160, "expected at most %u principals of at most 63 bytes", PRINCIPALS_MAX);
+                        return -EINVAL;
+                }
+                memcpy(word, at, length);
+                word[length] = 0;
+                at += length;
+                if (!strcmp(word, "default") && !access.count && !at[strspn(at, " \t")])
+                        break;
+                int r = parse_principal(word, lookup, &access.principals[access.count], ret_expected);
+                if (r)
+                        return r;
+                access.count++;
+        }
+        for (unsigned i = 0; i < access.count; i++)
+                if (access.principals[i].kind == PRINCIPAL_NOBODY && access.count > 1) {
+                        snprintf(ret_expected, 160, "expected nobody to stand alone");
+                        return -EINVAL;
+                }
+        access.is_default = !access.count;
+        *ret = access;
+        return 0;
+}
+
+void access_format(const struct access *access, char *ret_text, size_t size) {
+        size_t length = 0;
+        snprintf(ret_text, size, "%s", access->is_default ? "default" : "");
+        for (unsigned i = 0; i < access->count && length < size; i++)
+                length += (size_t)snprintf(ret_text + length, size - length, "%s%s", i ? " " : "",
+                                           access->principals[i].text);
+}

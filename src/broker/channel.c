@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Channels in the books: opened, found, closed. */
+
+#include "base/guid.h"
+#include "broker/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void count_opened(struct counters *counters) {
+        counters->channels_now++;
+        counters->channels_total++;
+}
+
+int broker_opened(struct broker *broker, const struct connect_request *request, const struct route *route,
+                  const GUID *ephemeral_id, int64_t now_ms, struct channel **ret_channel) {
+        const struct caller *caller = request->caller;
+        struct listener *listener = route->listener;
+        struct user *user = user_of(broker, caller->uid, caller->partition);
+        struct channel *channel = user ? calloc(1, sizeof *channel) : NULL;
+        if (!channel)
+                return -ENOMEM;
+        *channel = (struct channel){
+                .ephemeral_id = *ephemeral_id,
+                .from = caller->partition,
+                .to = listener->partition,
+                .listener = listener,
+                .service_id = request->service_id,
+                .dialled_vm_id = request->vm_id,
+                .from_pid = caller->pid,
+                .from_uid = caller->uid,
+                .to_pid = listener->pid,
+                .socket_type = listener->socket_type,
+                .since_ms = now_ms,
+        };
+        uint64_t hash = table_hash(&broker->channels_by_id, ephemeral_id, sizeof *ephemeral_id);
+        if (table_insert(&broker->channels_by_id, &channel->id_link, hash)) {
+                free(channel);
+                user_settle(broker, user);
+                return -ENOMEM;
+        }
+        list_append(&broker->channels, &channel->all_link);
+        list_append(&listener->channels, &channel->listener_link);
+        listener->channel_count++;
+        user->channels++;
+        channel->from->channel_count++;
+        count_opened(&channel->from->counters);
+        if (channel->to != channel->from) {
+                channel->to->channel_count++;
+                count_opened(&channel->to->counters);
+        }
+        struct service *service = registry_by_id(broker, &channel->service_id);
+        channel->service = service;
+        if (service)
+                count_opened(&service->counters);
+        broker_tell(broker, &(struct event){.kind = EVENT_OPEN, .channel = channel});
+        *ret_channel = channel;
+        return 0;
+}
+
+void broker_closed(struct broker *broker, struct channel *channel) {
+        broker_tell(broker, &(struct event){.kind = EVENT_CLOSE, .channel = channel});
+        table_remove(&broker->channels_by_id, &channel->id_link);
+        list_unlink(&channel->all_link);
+        list_unlink(&channel->listener_link);
+        if (channel->listener)
+                channel->listener->channel_count--;
+        struct user *user = user_find(broker, channel->from_uid, channel->from);
+        user->channels--;
+        user_settle(broker, user);
+        channel->from->channel_count--;
+        channel->from->counters.channels_now--;
+        if (channel->to != channel->from) {
+                channel->to->channel_count--;
+                channel->to->counters.channels_now--;
+        }
+        if (channel->service)
+                channel->service->counters.channels_now--;
+        free(channel);
+}
+
+struct channel *broker_channel_find(const struct broker *broker, const GUID *ephemeral_id) {
+        uint64_t hash = table_hash(&broker->channels_by_id, ephemeral_id, sizeof *ephemeral_id);
+        for (struct table_link *link = NULL; (link = table_find(&broker->channels_by_id, hash, link));) {
+                struct channel *channel = container_of(link, struct channel, id_link);
+                if (guid_equal(&channel->ephemeral_id, ephemeral_id))
+                        return channel;
+        }
+        return NULL;
+}
+
+struct channel *broker_channel_next(const struct broker *broker, const struct channel *after) {
+        const struct list *next = after ? after->all_link.next : broker->channels.next;
+        return next == &broker->channels ? NULL : container_of(next, struct channel, all_link);
+}

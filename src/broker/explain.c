@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+
+/* One line for a refusal: who asked for what, and which rule refused. */
+
+#include "base/guid.h"
+#include "broker/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "vm web01 (GUID)", or the well-known word. */
+static void describe_vm_id(const struct broker *broker, const GUID *vm_id, char *ret_text, size_t size) {
+        char guid[HV_GUID_TEXT_SIZE], path[256];
+        const char *word = guid_word(vm_id);
+        const struct partition *partition = partition_by_id(broker, vm_id);
+        guid_format(vm_id, guid);
+        if (word) {
+                snprintf(ret_text, size, "%s", word);
+        } else if (partition) {
+                partition_path(partition, path, sizeof path);
+                snprintf(ret_text, size, "%s (%s)", path, guid);
+        } else {
+                snprintf(ret_text, size, "%s", guid);
+        }
+}
+
+static void describe_caller(const struct caller *caller, char *ret_text, size_t size) {
+        static const char *const kinds[] = {
+                [HV_PARTITION_HOST] = "host", [HV_PARTITION_VM] = "vm", [HV_PARTITION_CONTAINER] = "container"};
+        char guid[HV_GUID_TEXT_SIZE], path[256], user[32] = "an unmapped user";
+        partition_path(caller->partition, path, sizeof path);
+        guid_format(&caller->partition->vm_id, guid);
+        if (caller->uid != CALLER_UNMAPPED)
+                snprintf(user, sizeof user, "user %" PRIu32, caller->uid);
+        snprintf(ret_text, size, "%s %s (%s), process %" PRIu32 " of %s", kinds[caller->partition->kind], path, guid,
+                 caller->pid, user);
+}
+
+void broker_explain(const struct broker *broker, const struct caller *caller, const GUID *vm_id, const GUID *service_id,
+                    const struct verdict *verdict, char *ret_text, size_t size) {
+        char who[400], where[340], guid[HV_GUID_TEXT_SIZE], name[SERVICE_NAME_MAX + 4] = "";
+        const struct service *service = registry_by_id(broker, service_id);
+        describe_caller(caller, who, sizeof who);
+        describe_vm_id(broker, vm_id, where, sizeof where);
+        guid_format(service_id, guid);
+        if (service)
+                snprintf(name, sizeof name, "\"%s\" ", service->definition.name);
+        snprintf(ret_text, size, "%s [%s]: %s, to %s, service %s(%s)", rule_sentence(verdict->rule),
+                 rule_name(verdict->rule), who, where, name, guid);
+}

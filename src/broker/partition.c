@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The tree: adding, finding, naming and removing partitions. */
+
+#include "base/guid.h"
+#include "broker/internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool partition_label_is_valid(const char *label) {
+        GUID guid;
+        size_t length = strlen(label);
+        if (!length || length >= HV_LABEL_SIZE || guid_by_word(label) || !guid_parse(label, &guid))
+                return false;
+        for (const char *at = label; *at; at++)
+                if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-", *at))
+                        return false;
+        return true;
+}
+
+/* A host has no parent; a VM stands in a host or a VM; a container anywhere. */
+static bool kind_can_stand(enum hv_partition_kind kind, const struct partition *parent) {
+        switch (kind) {
+        case HV_PARTITION_HOST:
+                return !parent;
+        case HV_PARTITION_VM:
+                return parent && parent->kind != HV_PARTITION_CONTAINER;
+        case HV_PARTITION_CONTAINER:
+                return parent != NULL;
+        }
+        return false;
+}
+
+static struct partition *child_by_label(const struct partition *parent, const char *label, size_t length) {
+        list_for_each(link, &parent->children) {
+                struct partition *child = container_of(link, struct partition, sibling_link);
+                if (!strncmp(child->label, label, length) && !child->label[length])
+                        return child;
+        }
+        return NULL;
+}
+
+static void insert_in_order(struct partition *parent, struct partition *partition) {
+        struct list *at = parent->children.next;
+        while (at != &parent->children &&
+               strcmp(container_of(at, struct partition, sibling_link)->label, partition->label) < 0)
+                at = at->next;
+        list_insert_before(at, &partition->sibling_link);
+}
+
+int partition_add(struct broker *broker, const struct partition_definition *definition, struct partition **ret_partition) {
+        bool root = definition->kind == HV_PARTITION_HOST;
+        struct partition *parent = root ? NULL : partition_by_id(broker, &definition->parent_vm_id);
+        if (!partition_label_is_valid(definition->label) || guid_is_zero(&definition->vm_id) || guid_word(&definition->vm_id))
+                return -EINVAL;
+        if (!root && !parent)
+                return -ENOENT;
+        if (!kind_can_stand(definition->kind, parent) || (definition->passthru && definition->kind != HV_PARTITION_CONTAINER))
+                return -EINVAL;
+        if (partition_by_id(broker, &definition->vm_id) || (root && broker->root) ||
+            (parent && child_by_label(parent, definition->label, strlen(definition->label))))
+                return -EEXIST;
+        if (broker->partitions.count >= PARTITIONS_MAX || (parent && parent->depth >= PARTITION_DEPTH_MAX))
+                return -ENOSPC;
+
+        struct partition *partition = calloc(1, sizeof *partition);
+        if (!partition)
+                return -ENOMEM;
+        partition->vm_id = definition->vm_id;
+        memcpy(partition->label, definition->label, sizeof partition->label);
+        partition->kind = definition->kind;
+        partition->reach = definition->reach;
+        partition->running = definition->reach == REACH_LOCAL;
+        partition->passthru = definition->passthru;
+        partition->sees_siblings = definition->sees_siblings;
+        partition->parent = parent;
+        partition->depth = parent ? parent->depth + 1 : 1;
+        list_init(&partition->children);
+        list_init(&partition->sibling_link);
+        list_init(&partition->listeners);
+        uint64_t hash = table_hash(&broker->partitions, &partition->vm_id, sizeof partition->vm_id);
+        if (table_insert(&broker->partitions, &partition->id_link, hash)) {
+                free(partition);
+                return -ENOMEM;
+        }
+        if (parent)
+                insert_in_order(parent, partition);
+        else
+                broker->root = partition;
+        *ret_partition = partition;
+        return 0;
+}
+
+int partition_remove(struct broker *broker, struct partition *partition) {
+        if (!list_is_empty(&partition->children))
+                return -ENOTEMPTY;
+        if (partition == broker->root || partition->listener_count || partition->client_count || partition->channel_count)
+                return -EBUSY;
+        table_remove(&broker->partitions, &partition->id_link);
+        list_unlink(&partition->sibling_link);
+        free(partition);
+        return 0;
+}
+
+struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id) {
+        uint64_t hash = table_hash(&broker->partitions, vm_id, sizeof *vm_id);
+        for (struct table_link *link = NULL; (link = table_find(&broker->partitions, hash, link));) {
+                struct partition *partition = container_of(link, struct partition, id_link);
+                if (guid_equal(&partition->vm_id, vm_id))
+                        return partition;
+        }
+        return NULL;
+}
+
+struct partition *partition_by_name(const struct broker *broker, const struct partition *from, const char *name) {
+        GUID vm_id;
+        if (!guid_parse(name, &vm_id))
+                return partition_by_id(broker, &vm_id);
+        const struct partition *at = from;
+        while (at) {
+                size_t length = strcspn(name, "/");
+                const struct partition *next = child_by_label(at, name, length);
+                if (!next && at == from && !strncmp(from->label, name, length) && !from->label[length])
+                        next = from;
+                at = next;
+                if (!name[length])
+                        return (struct partition *)at;
+                name += length + 1;
+        }
+        return NULL;
+}
+
+void partition_path(const struct partition *partition, char *ret_text, size_t size) {
+        const struct partition *steps[PARTITION_DEPTH_MAX];
+        unsigned count = 0;
+        for (const struct partition *at = partition; at && count < PARTITION_DEPTH_MAX; at = at->parent)
+                if (at->parent || at == partition)
+                        steps[count++] = at;
+        size_t length = 0;
+        ret_text[0] = 0;
+        while (count && length < size) {
+                count--;
+                length += (size_t)snprintf(ret_text + length, size - length, "%s%s", length ? "/" : "", steps[count]->label);
+        }
+}
