@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * echo_client PARTITION MESSAGE [SERVICE]: sends MESSAGE, prints what comes back.
+ *
+ * PARTITION is "parent", "loopback", the name of a child ("web01") or its VmId.
+ * SERVICE is a friendly name or a ServiceId; "HV Socket Demo" if it is left out.
+ */
+
+#include <hvsock.h>
+#include <stdio.h>
+#include <string.h>
+
+static int fail(const char *what) {
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        perror(what);
+        if (hv_last_refusal(&refusal) == 0 && refusal.text[0])
+                fprintf(stderr, "%s\n", refusal.text);
+        return 1;
+}
+
+static int find_partition(const char *name, GUID *ret_vm_id) {
+        if (!strcmp(name, "parent"))
+                *ret_vm_id = HV_GUID_PARENT;
+        else if (!strcmp(name, "loopback"))
+                *ret_vm_id = HV_GUID_LOOPBACK;
+        else
+                return hv_guid_parse(name, ret_vm_id) < 0 ? hv_partition_by_name(name, ret_vm_id) : 0;
+        return 0;
+}
+
+int main(int argc, char **argv) {
+        if (argc < 3 || argc > 4) {
+                fprintf(stderr, "usage: echo_client PARTITION MESSAGE [SERVICE]\n");
+                return 2;
+        }
+        const char *service = argc > 3 ? argv[3] : "HV Socket Demo";
+        SOCKADDR_HV address = {.Family = AF_HYPERV};
+
+        if (find_partition(argv[1], &address.VmId) < 0)
+                return fail(argv[1]);
+        if (hv_guid_parse(service, &address.ServiceId) < 0 && hv_service_by_name(service, &address.ServiceId) < 0)
+                return fail(service);
+
+        int channel = hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW);
+        if (channel < 0)
+                return fail("socket");
+        if (hv_connect(channel, (struct sockaddr *)&address, sizeof address) < 0)
+                return fail("connect");
+        if (hv_send(channel, argv[2], strlen(argv[2]), 0) < 0)
+                return fail("send");
+        if (hv_shutdown(channel, SHUT_WR) < 0) /* no more from here; the answer still arrives */
+                return fail("shutdown");
+
+        char bytes[4096];
+        ssize_t length;
+        while ((length = hv_recv(channel, bytes, sizeof bytes, 0)) > 0)
+                fwrite(bytes, 1, (size_t)length, stdout);
+        if (length < 0)
+                return fail("recv");
+        putchar('\n');
+        return hv_close(channel) < 0 ? fail("close") : 0;
+}
