@@ -16,7 +16,9 @@
  *     RESOLVE_SERVICE    name, NUL-terminated                       ServiceId 16
  *
  * A reply has error 4 and rule 4 before these; when error is not 0, the refusal's
- * text, NUL-terminated, comes in their place.
+ * text, NUL-terminated, comes in their place. Names and texts end the packet,
+ * their NUL is its last byte; a label is padded with NULs. Within a major no
+ * layout changes: a newer minor adds types and bits.
  */
 
 #include "wire/message.h"
@@ -26,6 +28,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 _Static_assert(WIRE_HEADER_SIZE + 8 + WIRE_TEXT_SIZE <= WIRE_PACKET_MAX, "the longest reply fits");
 _Static_assert(WIRE_HEADER_SIZE + 44 + 16 * WIRE_CLOSED_MAX <= WIRE_PACKET_MAX, "the longest request fits");
@@ -46,11 +49,12 @@ enum body {
 static const struct {
         enum body request, reply;
         unsigned descriptors;
+        uint32_t flags; /* that may be set */
 } layouts[WIRE_TYPE_MAX + 1] = {
         [WIRE_HELLO] = {BODY_EMPTY, BODY_HELLO, 0},
-        [WIRE_BIND] = {BODY_SOCKET, BODY_ADDRESS, 1},
+        [WIRE_BIND] = {BODY_SOCKET, BODY_ADDRESS, 1, WIRE_BIND_PASSTHRU},
         [WIRE_LISTEN] = {BODY_ADDRESS, BODY_EMPTY, 0},
-        [WIRE_CONNECT] = {BODY_CONNECT, BODY_ADDRESS, 1},
+        [WIRE_CONNECT] = {BODY_CONNECT, BODY_ADDRESS, 1, WIRE_CONNECT_PASSTHRU},
         [WIRE_CLOSED] = {BODY_CLOSED, BODY_EMPTY, 0},
         [WIRE_CHECK] = {BODY_ADDRESS, BODY_EMPTY, 0},
         [WIRE_RESOLVE_PARTITION] = {BODY_NAME, BODY_VM_ID, 0},
@@ -98,6 +102,13 @@ static void put_text(struct writer *writer, const char *text, size_t size) {
         memcpy(writer->at, text, length);
         writer->at[length] = 0;
         writer->at += length + 1;
+}
+
+static void put_label(struct writer *writer, const char label[WIRE_LABEL_SIZE]) {
+        size_t length = strnlen(label, WIRE_LABEL_SIZE - 1);
+        memcpy(writer->at, label, length);
+        memset(writer->at + length, 0, WIRE_LABEL_SIZE - length);
+        writer->at += WIRE_LABEL_SIZE;
 }
 
 /* The length is filled in by finish(). */
@@ -150,7 +161,7 @@ size_t wire_encode_reply(const struct wire_reply *reply, uint8_t packet[WIRE_PAC
         enum body body = type_is_known(type) ? layouts[type].reply : BODY_EMPTY;
         put_header(&writer, &reply->header);
         put32(&writer, reply->error);
-        put32(&writer, reply->rule);
+        put32(&writer, reply->error ? reply->rule : 0);
         if (reply->error) {
                 put_text(&writer, reply->text, sizeof reply->text);
                 return finish(&writer, packet);
@@ -159,9 +170,7 @@ size_t wire_encode_reply(const struct wire_reply *reply, uint8_t packet[WIRE_PAC
                 put_guid(&writer, &reply->vm_id);
                 put_guid(&writer, &reply->parent_vm_id);
                 put32(&writer, reply->kind);
-                memset(writer.at, 0, WIRE_LABEL_SIZE);
-                memcpy(writer.at, reply->label, strnlen(reply->label, WIRE_LABEL_SIZE - 1));
-                writer.at += WIRE_LABEL_SIZE;
+                put_label(&writer, reply->label);
         }
         if (body == BODY_ADDRESS || body == BODY_VM_ID)
                 put_guid(&writer, &reply->vm_id);
@@ -170,23 +179,27 @@ size_t wire_encode_reply(const struct wire_reply *reply, uint8_t packet[WIRE_PAC
         return finish(&writer, packet);
 }
 
-/* What is left to read. A read past the end sets `failed` and gives zeros, so one check at the end is enough. */
+/* What is left to read. A read past the end sets `failed` and gives zeros; so does what may not be: one check at the
+ * end is enough. */
 struct reader {
         const uint8_t *at;
         size_t left;
         bool failed;
 };
 
-static bool take(struct reader *reader, void *ret_bytes, size_t size) {
+static void require(struct reader *reader, bool condition) {
+        reader->failed |= !condition;
+}
+
+static void take(struct reader *reader, void *ret_bytes, size_t size) {
         if (reader->left < size) {
                 reader->failed = true;
                 memset(ret_bytes, 0, size);
-                return false;
+                return;
         }
         memcpy(ret_bytes, reader->at, size);
         reader->at += size;
         reader->left -= size;
-        return true;
 }
 
 static uint16_t get16(struct reader *reader) {
@@ -219,19 +232,23 @@ static void get_text(struct reader *reader, char *text, size_t size) {
                 take(reader, text, length);
 }
 
+/* Padded with NULs, at least one. */
+static void get_label(struct reader *reader, char label[WIRE_LABEL_SIZE]) {
+        take(reader, label, WIRE_LABEL_SIZE);
+        for (size_t i = strnlen(label, WIRE_LABEL_SIZE - 1); i < WIRE_LABEL_SIZE; i++)
+                require(reader, !label[i]);
+}
+
 static void get_closed(struct reader *reader, struct wire_request *request) {
         request->closed_count = get32(reader);
-        if (request->closed_count > WIRE_CLOSED_MAX) {
-                reader->failed = true;
-                return;
-        }
-        for (uint32_t i = 0; i < request->closed_count; i++)
+        require(reader, request->closed_count <= WIRE_CLOSED_MAX);
+        for (uint32_t i = 0; !reader->failed && i < request->closed_count; i++)
                 request->closed[i] = get_guid(reader);
 }
 
 static int get_header(struct reader *reader, size_t length, struct wire_header *ret_header) {
         struct wire_header header;
-        if (length > WIRE_PACKET_MAX || get32(reader) != WIRE_MAGIC || reader->failed)
+        if (length > WIRE_PACKET_MAX || get32(reader) != WIRE_MAGIC)
                 return -EPROTO;
         header.major = get16(reader);
         header.minor = get16(reader);
@@ -254,6 +271,8 @@ int wire_decode_request(const uint8_t *packet, size_t length, struct wire_reques
         int r = get_header(&reader, length, &request.header);
         if (r)
                 return r;
+        if (request.header.type & WIRE_REPLY)
+                return -EPROTO;
         if (!type_is_known(request.header.type)) {
                 ret->header = request.header;
                 return -ENOSYS;
@@ -266,11 +285,17 @@ int wire_decode_request(const uint8_t *packet, size_t length, struct wire_reques
         if (body == BODY_SOCKET || body == BODY_CONNECT) {
                 request.socket_type = get32(&reader);
                 request.flags = get32(&reader);
+                require(&reader, request.socket_type == SOCK_STREAM || request.socket_type == SOCK_SEQPACKET);
+                require(&reader, !(request.flags & ~layouts[request.header.type].flags));
         }
         if (body == BODY_CONNECT || body == BODY_CLOSED)
                 get_closed(&reader, &request);
-        if (body == BODY_NAME)
+        if (body == BODY_CLOSED)
+                require(&reader, request.closed_count > 0);
+        if (body == BODY_NAME) {
                 get_text(&reader, request.name, sizeof request.name);
+                require(&reader, request.name[0] != 0);
+        }
         if (reader.failed || reader.left)
                 return -EPROTO;
         *ret = request;
@@ -283,11 +308,12 @@ int wire_decode_reply(const uint8_t *packet, size_t length, struct wire_reply *r
         int r = get_header(&reader, length, &reply.header);
         if (r)
                 return r;
-        uint16_t type = reply.header.type & (uint16_t)~WIRE_REPLY;
         if (!(reply.header.type & WIRE_REPLY))
                 return -EPROTO;
+        uint16_t type = reply.header.type & (uint16_t)~WIRE_REPLY;
         reply.error = get32(&reader);
         reply.rule = get32(&reader);
+        require(&reader, reply.error <= WIRE_ERROR_MAX);
         if (reply.error) {
                 get_text(&reader, reply.text, sizeof reply.text);
         } else if (!type_is_known(type)) {
@@ -295,12 +321,13 @@ int wire_decode_reply(const uint8_t *packet, size_t length, struct wire_reply *r
                 return -ENOSYS;
         } else {
                 enum body body = layouts[type].reply;
+                require(&reader, !reply.rule && type != WIRE_CLOSED);
                 if (body == BODY_HELLO) {
                         reply.vm_id = get_guid(&reader);
                         reply.parent_vm_id = get_guid(&reader);
                         reply.kind = get32(&reader);
-                        take(&reader, reply.label, sizeof reply.label);
-                        reader.failed |= reply.label[sizeof reply.label - 1] != 0;
+                        require(&reader, reply.kind >= HV_PARTITION_HOST && reply.kind <= HV_PARTITION_CONTAINER);
+                        get_label(&reader, reply.label);
                 }
                 if (body == BODY_ADDRESS || body == BODY_VM_ID)
                         reply.vm_id = get_guid(&reader);

@@ -29,7 +29,7 @@
 #define WIRE_LABEL_SIZE 64u        /* a partition's label, NUL included */
 #define WIRE_CLOSED_MAX 16u        /* closed channels told in one message */
 #define WIRE_DESCRIPTORS_MAX 1u    /* descriptors with one message */
-#define WIRE_TIMEOUT_MAX_MS 300000u /* HVSOCKET_CONNECT_TIMEOUT_MAX */
+#define WIRE_ERROR_MAX 4095u       /* no errno is larger */
 
 enum wire_type {
         WIRE_HELLO = 1,             /* no descriptor; reply carries the revocation page */

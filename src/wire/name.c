@@ -16,7 +16,6 @@
 #include <sys/socket.h>
 
 #define CONNECTOR_VERSION 1u
-#define PID_LIMIT 4194304u /* the kernel's own; its seven digits are what a name has room for */
 #define PATH_OFFSET offsetof(struct sockaddr_un, sun_path)
 
 /* Where each field of a connector's name lies. */
@@ -34,6 +33,7 @@ enum {
         AT_RESERVED = 72,
 };
 _Static_assert(AT_RESERVED + 4 == CONNECTOR_NAME_SIZE, "the fields fill the name");
+_Static_assert(3 * GUID_HEX_SIZE + 1 + 7 == LISTENER_NAME_MAX, "three GUIDs and dots, the type and a pid fill the name");
 _Static_assert(1 + CONNECTOR_NAME_SIZE <= sizeof((struct sockaddr_un *)0)->sun_path, "the name fits an address");
 
 static void put32(uint8_t *at, uint32_t value) {
@@ -69,7 +69,8 @@ socklen_t connector_name_encode(const struct connector_name *name, struct sockad
 int connector_name_decode(const struct sockaddr_un *address, socklen_t length, struct connector_name *ret) {
         const uint8_t *bytes = (const uint8_t *)address->sun_path + 1;
         if (length != PATH_OFFSET + 1 + CONNECTOR_NAME_SIZE || address->sun_family != AF_UNIX || address->sun_path[0] ||
-            memcmp(bytes + AT_PREFIX, "hv", 2) || bytes[AT_VERSION] != CONNECTOR_VERSION || get32(bytes + AT_RESERVED))
+            memcmp(bytes + AT_PREFIX, "hv", 2) || bytes[AT_VERSION] != CONNECTOR_VERSION || bytes[AT_FLAGS] & ~CONNECTOR_ENDED ||
+            get32(bytes + AT_RESERVED))
                 return -EINVAL;
         uint64_t tag;
         memcpy(&tag, bytes + AT_TAG, 8);
@@ -99,7 +100,7 @@ socklen_t listener_name_encode(const struct listener_name *name, struct sockaddr
         guid_format_hex(&name->vm_id, vm);
         guid_format_hex(&name->service_id, service);
         *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-        uint32_t pid = name->pid <= PID_LIMIT ? name->pid : 0;
+        uint32_t pid = name->pid <= LISTENER_PID_MAX ? name->pid : 0;
         int length = snprintf(ret_address->sun_path, sizeof ret_address->sun_path, "%s.%s.%s.%c%" PRIu32, partition, vm,
                               service, name->socket_type == SOCK_SEQPACKET ? 'q' : 's', pid);
         return (socklen_t)(PATH_OFFSET + (size_t)length + 1);
@@ -135,14 +136,10 @@ int listener_name_parse(const char *file_name, struct listener_name *ret) {
 }
 
 int listener_name_decode(const struct sockaddr_un *address, socklen_t length, struct listener_name *ret) {
-        char text[LISTENER_NAME_MAX + 1];
+        /* The kernel's lengths count the NUL. */
         size_t size = length > PATH_OFFSET ? length - PATH_OFFSET : 0;
-        if (!size || size > sizeof address->sun_path || address->sun_family != AF_UNIX)
+        if (!size || size > sizeof address->sun_path || address->sun_family != AF_UNIX ||
+            strnlen(address->sun_path, size) != size - 1)
                 return -EINVAL;
-        size = strnlen(address->sun_path, size);
-        if (size >= sizeof text)
-                return -EINVAL;
-        memcpy(text, address->sun_path, size);
-        text[size] = 0;
-        return listener_name_parse(text, ret);
+        return listener_name_parse(address->sun_path, ret);
 }

@@ -40,7 +40,7 @@ struct connector_name {
 #define CONNECTOR_ENDED 0x01u /* no channel: the broker tells this listener that its service was disabled */
 
 #define LISTENER_NAME_MAX 107u /* bytes, without the NUL */
-#define LISTENER_PID_MAX 9999999u /* what fits; Linux has no pid above 4194304. A larger one is written as 0, unknown */
+#define LISTENER_PID_MAX 4194304u /* the kernel's own limit; a larger one is written as 0, unknown */
 
 struct listener_name {
         GUID partition_id;
