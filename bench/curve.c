@@ -45,14 +45,20 @@ static void report_memory(const struct bench *bench, const struct world *world, 
 }
 
 static void report_level(const struct bench *bench, unsigned level, const struct chart *chart) {
-        struct json_object *object = json_object_new_object();
+        struct json_object *object = json_object_new_object(), *rows = json_object_new_array();
 
         printf("  %8s", level_names[level]);
         json_object_object_add(object, "openChannels", json_object_new_int64(levels[level]));
+        json_object_object_add(object, "connects", rows);
         for (unsigned s = 0; s < SERIES; s++) {
                 const struct spread *value = &chart->values[s][level];
+                struct json_object *row = json_object_new_object();
+
                 printf("   %7.1f [%5.1f-%6.1f]", value->median, value->minimum, value->maximum);
-                json_object_object_add(object, series[s].name, json_of_spread(value));
+                json_object_object_add(row, "transport", json_object_new_string(series[s].transport->name));
+                json_object_object_add(row, "listeners", json_object_new_int64(series[s].listeners));
+                json_object_object_add(row, "p50Us", json_of_spread(value));
+                json_object_array_add(rows, row);
         }
         putchar('\n');
         json_object_array_add(json_object_object_get(bench->results, "curve"), object);
