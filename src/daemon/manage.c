@@ -139,7 +139,7 @@ void manage_queued(struct manage_connection *connection, int result) {
                 shutdown(connection->fd, SHUT_RDWR);
 }
 
-bool manage_may_change(const struct manage *manage, uint32_t uid) {
+static bool may_change(const struct manage *manage, uint32_t uid) {
         return uid == 0 || (uid == manage->world->options.owner.uid && uid != CALLER_UNMAPPED);
 }
 
@@ -148,8 +148,8 @@ static int connection_new(struct manage *manage, int *fd) {
         socklen_t length = sizeof credentials;
         if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0)
                 return -errno;
-        bool may_change = manage_may_change(manage, credentials.uid);
-        if (manage->connection_count >= MANAGE_CONNECTIONS_MAX - (may_change ? 0 : MANAGE_CONNECTIONS_RESERVED)) {
+        bool is_trusted = may_change(manage, credentials.uid);
+        if (manage->connection_count >= MANAGE_CONNECTIONS_MAX - (is_trusted ? 0 : MANAGE_CONNECTIONS_RESERVED)) {
                 log_stranger(LOG_LEVEL_NOTICE, "management: too many connections; pid %d is turned away", credentials.pid);
                 return -ENOBUFS;
         }
@@ -163,7 +163,7 @@ static int connection_new(struct manage *manage, int *fd) {
                                                  .pid = (uint32_t)credentials.pid,
                                                  .uid = credentials.uid,
                                                  .gid = credentials.gid,
-                                                 .may_change = may_change};
+                                                 .may_change = is_trusted};
         int r = loop_add(manage->world->loop, &connection->source, *fd, EPOLLIN);
         if (r < 0) {
                 free(connection);

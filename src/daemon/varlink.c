@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/guid.h"
+#include "base/utf8.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,29 +184,13 @@ int varlink_parameters(const struct varlink_call *call, const struct parameter *
         return 0;
 }
 
-/* Length of the UTF-8 sequence at `text`, 0 when there is none: no overlong form, no surrogate, nothing past U+10FFFF. */
-static size_t utf8_length(const unsigned char *text) {
-        unsigned char first = text[0];
-        if (first < 0x80)
-                return 1;
-        size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-        if (first < 0xc2 || first > 0xf4)
-                return 0;
-        for (size_t i = 1; i < length; i++)
-                if ((text[i] & 0xc0) != 0x80)
-                        return 0;
-        if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] > 0x9f) ||
-            (first == 0xf0 && text[1] < 0x90) || (first == 0xf4 && text[1] > 0x8f))
-                return 0;
-        return length;
-}
-
 void put_string(struct json_object *object, const char *key, const char *text) {
         struct json_object *value = NULL;
         char *copy = strdup(text);
         if (copy) {
                 for (char *at = copy; *at;) {
-                        size_t length = utf8_length((unsigned char *)at);
+                        uint32_t code_point;
+                        size_t length = utf8_decode(at, &code_point);
                         if (length == 0) {
                                 *at = '?';
                                 length = 1;

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * hvsock completion, and the hidden verb behind it.
+ *
+ * The shells' scripts know nothing: they hand the words to `hvsock __complete`,
+ * which reads the tables that parse the command line, and asks the broker for
+ * partitions and services. A first line of ":files" or ":command" tells the
+ * shell to offer its own.
+ */
+
+#include "cli/management.h"
+#include "cli/verb.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void offer(const char *candidate, const char *word) {
+        if (strncmp(candidate, word, strlen(word)) == 0)
+                printf("%s\n", candidate);
+}
+
+/* A name with anything in it that a shell or a terminal could take for something else is not offered. */
+static void offer_name(const char *name, const char *word) {
+        if (strcmp(printable(name), name) == 0)
+                offer(name, word);
+}
+
+static void offer_each(const char *method, const char *list, const char *key, const char *word) {
+        struct json_object *reply = NULL;
+        management_ask(method, NULL, &reply);
+        for (size_t i = 0; i < field_count(reply, list); i++)
+                offer_name(field_text(field_at(reply, list, i), key), word);
+        json_object_put(reply);
+}
+
+static void offer_verbs(const char *before, const char *word) {
+        size_t length = strlen(before);
+        const char *last = "";
+        size_t last_length = 0;
+        for (size_t i = 0; verbs[i]; i++) {
+                const char *name = verbs[i]->name;
+                if (verbs[i]->is_hidden || strncmp(name, before, length) != 0 || (length && name[length] != ' '))
+                        continue;
+                name += length ? length + 1 : 0;
+                size_t name_length = strcspn(name, " ");
+                if (name_length == last_length && strncmp(name, last, name_length) == 0)
+                        continue;
+                last = name;
+                last_length = name_length;
+                if (strncmp(name, word, strlen(word)) == 0)
+                        printf("%.*s\n", (int)name_length, name);
+        }
+}
+
+static void offer_kind(enum offers offers, const char *word) {
+        static const char *const words[] = {"parent", "loopback", "children", "wildcard", "silohost"};
+        switch (offers) {
+        case OFFERS_NOTHING:
+                break;
+        case OFFERS_PARTITIONS:
+                for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+                        offer(words[i], word);
+                offer_each("ListPartitions", "partitions", "path", word);
+                break;
+        case OFFERS_SERVICES:
+                offer_each("ListServices", "services", "name", word);
+                break;
+        case OFFERS_FILES:
+                puts(":files");
+                break;
+        case OFFERS_COMMAND:
+                puts(":command");
+                break;
+        case OFFERS_SHELLS:
+                offer("bash", word);
+                offer("zsh", word);
+                offer("fish", word);
+                break;
+        case OFFERS_VERBS:
+                offer_verbs("", word);
+                break;
+        }
+}
+
+static const struct verb_option *option_of(const struct verb *verb, const char *word) {
+        for (const struct verb_option *option = verb->options; option && option->name; option++)
+                if ((strncmp(word, "--", 2) == 0 && strcmp(word + 2, option->name) == 0) ||
+                    (word[0] == '-' && option->letter && word[1] == option->letter && !word[2]))
+                        return option;
+        return NULL;
+}
+
+static bool takes_next_word(const struct verb_option *option) {
+        return option && option->argument && option->argument[0] != '[';
+}
+
+static void offer_options(const struct verb *verb, const char *word) {
+        char text[80];
+        for (const struct verb_option *option = verb->options; option && option->name; option++) {
+                snprintf(text, sizeof text, "--%s", option->name);
+                offer(text, word);
+        }
+        offer("--help", word);
+}
+
+/* `words` are those after the verb's own; the last is being typed. */
+static void complete(const struct verb *verb, char **words, int count) {
+        const char *word = words[count - 1];
+        int arguments = 0;
+        bool options_ended = false;
+        for (int i = 0; i < count - 1; i++) {
+                if (!options_ended && strcmp(words[i], "--") == 0) {
+                        options_ended = true;
+                } else if (!options_ended && words[i][0] == '-' && words[i][1]) {
+                        const struct verb_option *option = option_of(verb, words[i]);
+                        if (takes_next_word(option) && ++i == count - 1) {
+                                offer_kind(option->offers, word);
+                                return;
+                        }
+                } else {
+                        arguments++;
+                        options_ended = options_ended || verb->runs_command;
+                }
+        }
+        if (!options_ended && word[0] == '-') {
+                offer_options(verb, word);
+                return;
+        }
+        int last = 0;
+        while (last + 1 < VERB_WORDS_MAX && verb->offers[last + 1] != OFFERS_NOTHING)
+                last++;
+        if (arguments < verb->arguments_max)
+                offer_kind(verb->offers[arguments < last ? arguments : last], word);
+}
+
+/* The arguments: the index of the word being typed, then the words of the command line. */
+static int run_complete(const struct invocation *invocation) {
+        int typed = atoi(invocation->arguments[0]);
+        char **words = invocation->arguments + 1, empty[] = "", *line[256];
+        int count = 0;
+        while (count < typed && count < 255 && words[count])
+                count++;
+        memcpy(line, words, (size_t)count * sizeof *line);
+        line[count] = words[count] ? words[count] : empty;
+        count++;
+        if (count < 2)
+                return EXIT_OK;
+
+        int matched;
+        const struct verb *verb = verb_find(line + 1, count - 2, &matched);
+        if (verb)
+                complete(verb, line + 1 + matched, count - 1 - matched);
+        else if (count == 2 && line[1][0] == '-')
+                printf("--help\n--version\n");
+        else if (count == 2)
+                offer_verbs("", line[1]);
+        else if (count == 3 && verb_is_group(line[1]))
+                offer_verbs(line[1], line[2]);
+        return finish_output();
+}
+
+const struct verb verb_complete = {.name = "__complete",
+                                   .synopsis = "INDEX WORD...",
+                                   .summary = "what the shells' completion asks",
+                                   .arguments_min = 1,
+                                   .arguments_max = ARGUMENTS_ANY,
+                                   .runs_command = true,
+                                   .is_hidden = true,
+                                   .run = run_complete};
+
+static const char bash_script[] =
+        "_hvsock() {\n"
+        "        local -a offered\n"
+        "        local word=${COMP_WORDS[COMP_CWORD]} line\n"
+        "        mapfile -t offered < <(hvsock __complete \"$COMP_CWORD\" \"${COMP_WORDS[@]}\" 2>/dev/null)\n"
+        "        COMPREPLY=()\n"
+        "        case ${offered[0]} in\n"
+        "        :files) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;\n"
+        "        :command) mapfile -t COMPREPLY < <(compgen -c -f -- \"$word\") ;;\n"
+        "        *) for line in \"${offered[@]}\"; do COMPREPLY+=(\"$(printf %q \"$line\")\"); done ;;\n"
+        "        esac\n"
+        "}\n"
+        "complete -F _hvsock hvsock\n";
+
+static const char zsh_script[] =
+        "#compdef hvsock\n"
+        "_hvsock() {\n"
+        "        local -a offered\n"
+        "        offered=(\"${(@f)$(hvsock __complete $((CURRENT - 1)) \"${words[@]}\" 2>/dev/null)}\")\n"
+        "        case $offered[1] in\n"
+        "        :files) _files ;;\n"
+        "        :command) _command_names; _files ;;\n"
+        "        *) compadd -a offered ;;\n"
+        "        esac\n"
+        "}\n"
+        "compdef _hvsock hvsock\n";
+
+static const char fish_script[] =
+        "function __hvsock_complete\n"
+        "        set -l words (commandline -opc)\n"
+        "        set -l offered (hvsock __complete (count $words) $words (commandline -ct) 2>/dev/null)\n"
+        "        switch \"$offered[1]\"\n"
+        "                case ':files' ':command'\n"
+        "                        __fish_complete_path (commandline -ct)\n"
+        "                case '*'\n"
+        "                        string join \\n -- $offered\n"
+        "        end\n"
+        "end\n"
+        "complete -c hvsock -f -a '(__hvsock_complete)'\n";
+
+static int run_completion(const struct invocation *invocation) {
+        const char *shell = invocation->arguments[0];
+        const char *script = strcmp(shell, "bash") == 0 ? bash_script
+                           : strcmp(shell, "zsh") == 0  ? zsh_script
+                           : strcmp(shell, "fish") == 0 ? fish_script
+                                                        : NULL;
+        if (!script)
+                return fail(EXIT_USAGE, shell, "expected bash, zsh or fish", "hvsock completion bash");
+        fputs(script, stdout);
+        return finish_output();
+}
+
+const struct verb verb_completion = {
+        .name = "completion",
+        .synopsis = "bash|zsh|fish",
+        .summary = "print the completion script of a shell",
+        .details = "bash: source <(hvsock completion bash)\n"
+                   "zsh:  source <(hvsock completion zsh)\n"
+                   "fish: hvsock completion fish | source",
+        .arguments_min = 1,
+        .arguments_max = 1,
+        .offers = {OFFERS_SHELLS},
+        .run = run_completion};

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+
+/* hvsock id: the GUID of a name, or of the partition that this shell is in. */
+
+#include "base/guid.h"
+#include "cli/names.h"
+#include "cli/report.h"
+#include "cli/verb.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int run_id(const struct invocation *invocation) {
+        GUID id;
+        char text[HV_GUID_TEXT_SIZE];
+        if (invocation->argument_count == 0) {
+                struct hv_partition self = {.struct_size = sizeof self};
+                if (hv_self(&self) < 0)
+                        return fail(exit_code_of(errno), "this partition",
+                                    errno == ENETDOWN ? "no hvsockd was found" : strerror(errno), "hvsock doctor");
+                id = self.vm_id;
+        } else {
+                const char *name = invocation->arguments[0];
+                bool is_service = is_given(invocation, "service");
+                int r = is_service ? service_named(name, &id) : partition_named(name, &id);
+                if (r != EXIT_OK)
+                        return r;
+        }
+        guid_format(&id, text);
+        puts(text);
+        return finish_output();
+}
+
+static const struct verb_option options[] = {
+        {"service", 's', NULL, "NAME is a service: its friendly name or vsock:PORT"},
+        OPTIONS_END,
+};
+
+const struct verb verb_id = {.name = "id",
+                             .synopsis = "[NAME]",
+                             .summary = "print the GUID of a partition or a service; of this partition without NAME",
+                             .options = options,
+                             .arguments_max = 1,
+                             .offers = {OFFERS_PARTITIONS},
+                             .run = run_id};

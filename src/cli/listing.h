@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* A table for people, on libsmartcols. Every cell is made printable. */
+
+#include <libsmartcols/libsmartcols.h>
+
+/* Column names; one that starts with '>' is aligned to the right, with '^' bears the tree. NULL ends. NULL on no memory. */
+struct libscols_table *listing_new(const char *const *columns);
+struct libscols_line *listing_line(struct libscols_table *listing, struct libscols_line *parent);
+__attribute__((format(printf, 3, 4))) void listing_cell(struct libscols_line *line, unsigned column, const char *format,
+                                                        ...);
+/* Prints and frees. The exit code. */
+int listing_print(struct libscols_table *listing);

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/names.h"
+
+#include "base/guid.h"
+#include "cli/report.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int exit_code_of(int error) {
+        switch (error) {
+        case ENOENT:
+        case EADDRNOTAVAIL:
+                return EXIT_NOT_FOUND;
+        case EACCES:
+        case EPERM:
+                return EXIT_DENIED;
+        case ENETDOWN:
+                return EXIT_NO_BROKER;
+        case ETIMEDOUT:
+                return EXIT_TIMED_OUT;
+        default:
+                return EXIT_FAILED;
+        }
+}
+
+static int tell(const char *name, const char *absent, int error, const char *next) {
+        if (error == ENETDOWN)
+                return fail(EXIT_NO_BROKER, name, "no hvsockd was found to look it up", "hvsock doctor");
+        return fail(exit_code_of(error), name, error == ENOENT ? absent : strerror(error), next);
+}
+
+int partition_named(const char *text, GUID *ret_vm_id) {
+        const GUID *word = guid_by_word(text);
+        if (word) {
+                *ret_vm_id = *word;
+                return EXIT_OK;
+        }
+        if (guid_parse(text, ret_vm_id) == 0 || hv_partition_by_name(text, ret_vm_id) == 0)
+                return EXIT_OK;
+        return tell(text, "no such partition, seen from here", errno, "hvsock tree");
+}
+
+int service_named(const char *text, GUID *ret_service_id) {
+        if (guid_parse(text, ret_service_id) == 0)
+                return EXIT_OK;
+        if (strncmp(text, "vsock:", 6) == 0) {
+                char *end;
+                errno = 0;
+                unsigned long port = strtoul(text + 6, &end, 10);
+                if (text[6] < '0' || text[6] > '9' || *end || errno || port > HV_PORT_MAX)
+                        return fail(EXIT_USAGE, text, "expected vsock: and a port from 0 to 2147483647", NULL);
+                hv_service_from_port((uint32_t)port, ret_service_id);
+                return EXIT_OK;
+        }
+        if (hv_service_by_name(text, ret_service_id) == 0)
+                return EXIT_OK;
+        return tell(text, "no such service, or several bear this name", errno, "hvsock service list");
+}

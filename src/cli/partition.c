@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+
+/* hvsock vm, hvsock container: the partitions of this world. */
+
+#include "cli/listing.h"
+#include "cli/management.h"
+#include "cli/verb.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int add_partition(const struct invocation *invocation, struct json_object *parameters) {
+        add_text(parameters, "id", value_of(invocation, "uuid", value_of(invocation, "id", NULL)));
+        add_flag(parameters, "siblings", is_given(invocation, "siblings"));
+        struct json_object *reply;
+        int r = management_call("AddPartition", parameters, &reply);
+        if (r != EXIT_OK)
+                return r;
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+        } else {
+                printf("%s\n", printable(field_text(field(reply, "partition"), "id")));
+                r = finish_output();
+        }
+        json_object_put(reply);
+        return r;
+}
+
+static int run_vm_add(const struct invocation *invocation) {
+        struct json_object *parameters = parameter("label", invocation->arguments[0]);
+        add_text(parameters, "kind", "vm");
+        return add_partition(invocation, parameters);
+}
+
+/* "web01/db" is a container "db" in "web01"; "db" is one on the host. */
+static int run_container_add(const struct invocation *invocation) {
+        char *parent = strdup(invocation->arguments[0]), *slash = parent ? strrchr(parent, '/') : NULL;
+        if (slash)
+                *slash = 0;
+        struct json_object *parameters = parameter("label", slash ? slash + 1 : invocation->arguments[0]);
+        add_text(parameters, "parent", slash ? parent : NULL);
+        add_text(parameters, "kind", "container");
+        add_flag(parameters, "passthru", is_given(invocation, "passthru"));
+        free(parent);
+        return add_partition(invocation, parameters);
+}
+
+#define OPTION_SIBLINGS {"siblings", 0, NULL, "it and siblings that have this too may address each other"}
+
+static const struct verb_option vm_add_options[] = {
+        {"id", 0, "GUID", "this VmId, not a new one"},
+        {"uuid", 0, "GUID", "the same, by the name that hypervisors give it"},
+        OPTION_SIBLINGS,
+        OPTION_JSON,
+        OPTIONS_END,
+};
+
+const struct verb verb_vm_add = {.name = "vm add",
+                                 .synopsis = "NAME",
+                                 .summary = "add a virtual machine to this world; prints its VmId",
+                                 .options = vm_add_options,
+                                 .arguments_min = 1,
+                                 .arguments_max = 1,
+                                 .run = run_vm_add};
+
+static const struct verb_option container_add_options[] = {
+        {"id", 0, "GUID", "this VmId, not a new one"},
+        {"passthru", 0, NULL, "it may stand in its VM's place (HVSOCKET_CONTAINER_PASSTHRU)"},
+        OPTION_SIBLINGS,
+        OPTION_JSON,
+        OPTIONS_END,
+};
+
+const struct verb verb_container_add = {.name = "container add",
+                                        .synopsis = "[PARENT/]NAME",
+                                        .summary = "add a container, on the host or in PARENT; prints its VmId",
+                                        .options = container_add_options,
+                                        .arguments_min = 1,
+                                        .arguments_max = 1,
+                                        .offers = {OFFERS_PARTITIONS},
+                                        .run = run_container_add};
+
+/* `vm remove` removes no container, and the reverse: a slip of the name should not cost a partition. */
+static int get_of_kind(const char *name, const char *kind, struct json_object **ret_reply) {
+        struct json_object *reply;
+        int r = management_call("GetPartition", parameter("partition", name), &reply);
+        if (r != EXIT_OK)
+                return r;
+        const char *found = field_text(field(reply, "partition"), "kind");
+        if (strcmp(found, kind) != 0) {
+                char why[80];
+                snprintf(why, sizeof why, "it is a %s, not a %s", printable(found), kind);
+                json_object_put(reply);
+                return fail(EXIT_NOT_FOUND, name, why, "hvsock tree");
+        }
+        *ret_reply = reply;
+        return EXIT_OK;
+}
+
+static int remove_partitions(const struct invocation *invocation, const char *kind) {
+        int result = EXIT_OK;
+        for (int i = 0; i < invocation->argument_count; i++) {
+                struct json_object *reply;
+                int r = get_of_kind(invocation->arguments[i], kind, &reply);
+                if (r == EXIT_OK) {
+                        const char *id = field_text(field(reply, "partition"), "id");
+                        r = management_call("RemovePartition", parameter("partition", id), NULL);
+                        json_object_put(reply);
+                }
+                result = r ? r : result;
+        }
+        return result;
+}
+
+static int run_vm_remove(const struct invocation *invocation) {
+        return remove_partitions(invocation, "vm");
+}
+
+static int run_container_remove(const struct invocation *invocation) {
+        return remove_partitions(invocation, "container");
+}
+
+const struct verb verb_vm_remove = {.name = "vm remove",
+                                    .synopsis = "VM...",
+                                    .summary = "remove virtual machines from this world",
+                                    .arguments_min = 1,
+                                    .arguments_max = ARGUMENTS_ANY,
+                                    .offers = {OFFERS_PARTITIONS},
+                                    .run = run_vm_remove};
+
+const struct verb verb_container_remove = {.name = "container remove",
+                                           .synopsis = "CONTAINER...",
+                                           .summary = "remove containers from this world",
+                                           .arguments_min = 1,
+                                           .arguments_max = ARGUMENTS_ANY,
+                                           .offers = {OFFERS_PARTITIONS},
+                                           .run = run_container_remove};
+
+static int list_partitions(const struct invocation *invocation, const char *kind) {
+        struct json_object *reply;
+        int r = management_call("ListPartitions", NULL, &reply);
+        if (r != EXIT_OK)
+                return r;
+        struct json_object *chosen = json_object_new_array();
+        for (size_t i = 0; i < field_count(reply, "partitions"); i++) {
+                struct json_object *partition = field_at(reply, "partitions", i);
+                if (strcmp(field_text(partition, "kind"), kind) == 0)
+                        json_object_array_add(chosen, json_object_get(partition));
+        }
+        json_object_object_add(reply, "partitions", chosen);
+
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+                json_object_put(reply);
+                return r;
+        }
+        struct libscols_table *listing =
+                listing_new((const char *const[]){"NAME", "ID", "STATE", ">LISTENERS", ">CHANNELS", NULL});
+        for (size_t i = 0; i < json_object_array_length(chosen); i++) {
+                struct json_object *partition = json_object_array_get_idx(chosen, i);
+                struct json_object *counters = field(partition, "counters");
+                struct libscols_line *line = listing_line(listing, NULL);
+                listing_cell(line, 0, "%s", field_text(partition, "path"));
+                listing_cell(line, 1, "%s", field_text(partition, "id"));
+                listing_cell(line, 2, "%s", field_bool(partition, "running") ? "running" : "stopped");
+                listing_cell(line, 3, "%lld", (long long)field_int(counters, "listenersNow"));
+                listing_cell(line, 4, "%lld", (long long)field_int(counters, "channelsNow"));
+        }
+        json_object_put(reply);
+        return listing_print(listing);
+}
+
+static int run_vm_list(const struct invocation *invocation) {
+        return list_partitions(invocation, "vm");
+}
+
+static int run_container_list(const struct invocation *invocation) {
+        return list_partitions(invocation, "container");
+}
+
+static const struct verb_option json_options[] = {OPTION_JSON, OPTIONS_END};
+
+const struct verb verb_vm_list = {.name = "vm list",
+                                  .synopsis = "",
+                                  .summary = "list the virtual machines",
+                                  .options = json_options,
+                                  .run = run_vm_list};
+
+const struct verb verb_container_list = {.name = "container list",
+                                         .synopsis = "",
+                                         .summary = "list the containers",
+                                         .options = json_options,
+                                         .run = run_container_list};
+
+static void print_partition(struct json_object *partition) {
+        struct json_object *counters = field(partition, "counters");
+        printf("Name       %s\n", printable(field_text(partition, "path")));
+        printf("VmId       %s\n", printable(field_text(partition, "id")));
+        printf("Parent     %s\n", printable(field_text(partition, "parent")));
+        printf("State      %s\n", field_bool(partition, "running") ? "running" : "stopped");
+        printf("Passthru   %s\n", field_bool(partition, "passthru") ? "yes" : "no");
+        printf("Siblings   %s\n", field_bool(partition, "siblings") ? "yes" : "no");
+        printf("Directory  %s\n", printable(field_text(partition, "directory")));
+        printf("Listeners  %lld now, %lld in all\n", (long long)field_int(counters, "listenersNow"),
+               (long long)field_int(counters, "listenersTotal"));
+        printf("Channels   %lld now, %lld in all\n", (long long)field_int(counters, "channelsNow"),
+               (long long)field_int(counters, "channelsTotal"));
+}
+
+static void print_mount_options(const char *directory) {
+        directory = printable(directory);
+        printf("\nGive the container this partition's directory, and nothing else of hvsock:\n");
+        printf("  podman run -v %s:/run/hvsock:ro ...\n", directory);
+        printf("  docker run -v %s:/run/hvsock:ro ...\n", directory);
+        printf("  systemd-nspawn --bind-ro=%s:/run/hvsock ...\n", directory);
+}
+
+static int show_partition(const struct invocation *invocation, const char *kind) {
+        struct json_object *reply;
+        int r = get_of_kind(invocation->arguments[0], kind, &reply);
+        if (r != EXIT_OK)
+                return r;
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+        } else {
+                struct json_object *partition = field(reply, "partition");
+                print_partition(partition);
+                if (strcmp(kind, "container") == 0)
+                        print_mount_options(field_text(partition, "directory"));
+                r = finish_output();
+        }
+        json_object_put(reply);
+        return r;
+}
+
+static int run_vm_show(const struct invocation *invocation) {
+        return show_partition(invocation, "vm");
+}
+
+static int run_container_show(const struct invocation *invocation) {
+        return show_partition(invocation, "container");
+}
+
+const struct verb verb_vm_show = {.name = "vm show",
+                                  .synopsis = "VM",
+                                  .summary = "show a virtual machine",
+                                  .options = json_options,
+                                  .arguments_min = 1,
+                                  .arguments_max = 1,
+                                  .offers = {OFFERS_PARTITIONS},
+                                  .run = run_vm_show};
+
+const struct verb verb_container_show = {
+        .name = "container show",
+        .synopsis = "CONTAINER",
+        .summary = "show a container, and how to give it its socket in podman, docker and systemd-nspawn",
+        .options = json_options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+        .offers = {OFFERS_PARTITIONS},
+        .run = run_container_show};

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+
+/* hvsock service: the registry. */
+
+#include "cli/listing.h"
+#include "cli/management.h"
+#include "cli/service_text.h"
+#include "cli/verb.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int run_add(const struct invocation *invocation) {
+        struct json_object *parameters = parameter("name", invocation->arguments[0]);
+        static const char *const texts[] = {"id", "bind", "connect", "exec", "user", "partition"};
+        for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+                add_text(parameters, texts[i], value_of(invocation, texts[i], NULL));
+        add_flag(parameters, "enabled", !is_given(invocation, "disabled"));
+        add_flag(parameters, "wildcardBinds", !is_given(invocation, "no-wildcard"));
+        add_flag(parameters, "accept", is_given(invocation, "accept"));
+
+        struct json_object *reply;
+        int r = management_call("AddService", parameters, &reply);
+        if (r != EXIT_OK)
+                return r;
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+        } else {
+                printf("%s\n", printable(field_text(field(reply, "service"), "id")));
+                r = finish_output();
+        }
+        json_object_put(reply);
+        return r;
+}
+
+static const struct verb_option add_options[] = {
+        {"id", 0, "GUID", "this ServiceId, not a new one"},
+        {"bind", 0, "RULE", "who may bind: everyone, nobody, host, children, vms, containers, user:NAME, group:NAME,"
+                            " partition:GUID"},
+        {"connect", 0, "RULE", "who may connect: as --bind"},
+        {"no-wildcard", 0, NULL, "listeners bound to wildcard accept nobody"},
+        {"disabled", 0, NULL, "registered, but not yet to be used"},
+        {"exec", 0, "COMMAND", "start this (an absolute path and arguments) at the first connection", OFFERS_FILES},
+        {"user", 0, "NAME", "who runs COMMAND"},
+        {"accept", 0, NULL, "one COMMAND a connection, on its standard input and output"},
+        {"partition", 0, "PARTITION", "where COMMAND listens, if not on the host", OFFERS_PARTITIONS},
+        OPTION_JSON,
+        OPTIONS_END,
+};
+
+const struct verb verb_service_add = {.name = "service add",
+                                      .synopsis = "NAME",
+                                      .summary = "register a service under a friendly name; prints its ServiceId",
+                                      .options = add_options,
+                                      .arguments_min = 1,
+                                      .arguments_max = 1,
+                                      .run = run_add};
+
+static int run_remove(const struct invocation *invocation) {
+        int result = EXIT_OK;
+        for (int i = 0; i < invocation->argument_count; i++) {
+                int r = management_call("RemoveService", parameter("service", invocation->arguments[i]), NULL);
+                result = r ? r : result;
+        }
+        return result;
+}
+
+const struct verb verb_service_remove = {.name = "service remove",
+                                         .synopsis = "SERVICE...",
+                                         .summary = "remove services from the registry",
+                                         .arguments_min = 1,
+                                         .arguments_max = ARGUMENTS_ANY,
+                                         .offers = {OFFERS_SERVICES},
+                                         .run = run_remove};
+
+static int set_enabled(const struct invocation *invocation, bool enabled) {
+        int result = EXIT_OK;
+        for (int i = 0; i < invocation->argument_count; i++) {
+                struct json_object *parameters = parameter("service", invocation->arguments[i]), *reply;
+                add_flag(parameters, "enabled", enabled);
+                int r = management_call("SetServiceEnabled", parameters, &reply);
+                if (r != EXIT_OK) {
+                        result = r;
+                        continue;
+                }
+                long long remaining = field_int(reply, "channelsRemaining");
+                if (remaining > 0) {
+                        char why[160];
+                        snprintf(why, sizeof why,
+                                 "%lld open channels end at their program's next call; the kernel lets nobody end those "
+                                 "of programs without libhvsock",
+                                 remaining);
+                        fail(EXIT_OK, invocation->arguments[i], why, "hvsock ls");
+                }
+                json_object_put(reply);
+        }
+        return result;
+}
+
+static int run_enable(const struct invocation *invocation) {
+        return set_enabled(invocation, true);
+}
+
+static int run_disable(const struct invocation *invocation) {
+        return set_enabled(invocation, false);
+}
+
+const struct verb verb_service_enable = {.name = "service enable",
+                                         .synopsis = "SERVICE...",
+                                         .summary = "let services be used again",
+                                         .arguments_min = 1,
+                                         .arguments_max = ARGUMENTS_ANY,
+                                         .offers = {OFFERS_SERVICES},
+                                         .run = run_enable};
+
+const struct verb verb_service_disable = {.name = "service disable",
+                                          .synopsis = "SERVICE...",
+                                          .summary = "end services' listeners and channels, and refuse new ones",
+                                          .arguments_min = 1,
+                                          .arguments_max = ARGUMENTS_ANY,
+                                          .offers = {OFFERS_SERVICES},
+                                          .run = run_disable};
+
+static int run_list(const struct invocation *invocation) {
+        struct json_object *reply;
+        int r = management_call("ListServices", NULL, &reply);
+        if (r != EXIT_OK)
+                return r;
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+                json_object_put(reply);
+                return r;
+        }
+        struct libscols_table *listing =
+                listing_new((const char *const[]){"NAME", "ID", "STATE", "BIND", "CONNECT", ">OPEN", NULL});
+        for (size_t i = 0; i < field_count(reply, "services"); i++) {
+                struct json_object *service = field_at(reply, "services", i);
+                struct libscols_line *line = listing_line(listing, NULL);
+                listing_cell(line, 0, "%s", field_text(service, "name"));
+                listing_cell(line, 1, "%s", field_text(service, "id"));
+                listing_cell(line, 2, "%s", field_bool(service, "enabled") ? "enabled" : "disabled");
+                listing_cell(line, 3, "%s", field_text(service, "bind"));
+                listing_cell(line, 4, "%s", field_text(service, "connect"));
+                listing_cell(line, 5, "%lld", (long long)field_int(field(service, "counters"), "channelsNow"));
+        }
+        json_object_put(reply);
+        return listing_print(listing);
+}
+
+static const struct verb_option json_options[] = {OPTION_JSON, OPTIONS_END};
+
+const struct verb verb_service_list = {.name = "service list",
+                                       .synopsis = "",
+                                       .summary = "list the registered services",
+                                       .options = json_options,
+                                       .run = run_list};
+
+static void print_row(const char *name, const char *value) {
+        if (*value)
+                printf("%-15s %s\n", name, printable(value));
+}
+
+static int run_show(const struct invocation *invocation) {
+        struct json_object *reply;
+        int r = management_call("GetService", parameter("service", invocation->arguments[0]), &reply);
+        if (r != EXIT_OK)
+                return r;
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+                json_object_put(reply);
+                return r;
+        }
+        struct json_object *service = field(reply, "service"), *counters = field(service, "counters");
+        print_row("Name", field_text(service, "name"));
+        print_row("ServiceId", field_text(service, "id"));
+        print_row("State", field_bool(service, "enabled") ? "enabled" : "disabled");
+        print_row("Wildcard binds", field_bool(service, "wildcardBinds") ? "accept" : "accept nobody");
+        print_row("May bind", field_text(service, "bind"));
+        print_row("May connect", field_text(service, "connect"));
+        print_row("Starts", field_text(service, "exec"));
+        print_row("  as user", field_text(service, "user"));
+        print_row("  in", field_text(service, "partition"));
+        if (*field_text(service, "exec"))
+                print_row("  for each", field_bool(service, "accept") ? "connection" : "listener");
+        print_row("From file", field_text(service, "source"));
+        printf("%-15s %lld now, %lld in all\n", "Listeners", (long long)field_int(counters, "listenersNow"),
+               (long long)field_int(counters, "listenersTotal"));
+        printf("%-15s %lld now, %lld in all\n", "Channels", (long long)field_int(counters, "channelsNow"),
+               (long long)field_int(counters, "channelsTotal"));
+        json_object_put(reply);
+        return finish_output();
+}
+
+const struct verb verb_service_show = {.name = "service show",
+                                       .synopsis = "SERVICE",
+                                       .summary = "show a service: who may use it, where it is defined, its counters",
+                                       .options = json_options,
+                                       .arguments_min = 1,
+                                       .arguments_max = 1,
+                                       .offers = {OFFERS_SERVICES},
+                                       .run = run_show};
+
+static int run_import(const struct invocation *invocation) {
+        char *text;
+        int r = service_text_read(invocation->argument_count ? invocation->arguments[0] : "-", &text);
+        if (r != EXIT_OK)
+                return r;
+        struct json_object *reply;
+        r = management_call("ImportServices", parameter("text", text), &reply);
+        free(text);
+        if (r != EXIT_OK)
+                return r;
+        if (is_given(invocation, "json")) {
+                r = print_json(reply);
+        } else {
+                printf("%zu added, %zu replaced\n", field_count(reply, "added"), field_count(reply, "replaced"));
+                r = finish_output();
+        }
+        json_object_put(reply);
+        return r;
+}
+
+const struct verb verb_service_import = {
+        .name = "service import",
+        .synopsis = "[FILE]",
+        .summary = "register the services of a Windows .reg export",
+        .details = "FILE is an export of HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\Virtualization\\\n"
+                   "GuestCommunicationServices, in UTF-16 or UTF-8; standard input when left out or \"-\". A service\n"
+                   "that is known gets the name in FILE; who may use it stays. A mistake in FILE imports nothing.",
+        .options = json_options,
+        .arguments_max = 1,
+        .offers = {OFFERS_FILES},
+        .run = run_import};
+
+static int run_export(const struct invocation *invocation) {
+        struct json_object *reply;
+        int r = management_call("ExportServices", NULL, &reply);
+        if (r != EXIT_OK)
+                return r;
+        r = service_text_write(invocation->argument_count ? invocation->arguments[0] : "-", field_text(reply, "text"));
+        json_object_put(reply);
+        return r;
+}
+
+const struct verb verb_service_export = {
+        .name = "service export",
+        .synopsis = "[FILE]",
+        .summary = "write the registry as a Windows .reg file",
+        .details = "FILE is UTF-16 as Windows writes it; standard output (when FILE is left out or \"-\") is UTF-8,\n"
+                   "which Windows imports too.",
+        .arguments_max = 1,
+        .offers = {OFFERS_FILES},
+        .run = run_export};

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* The client's side of the varlink wire format: calls and replies over one connection. */
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define VARLINK_REPLY_MAX (64u << 20) /* bytes; more is -EMSGSIZE */
+#define VARLINK_TIMEOUT_S 30          /* for an answer; a stream may be silent for ever */
+
+struct varlink_client {
+        int fd;
+        char *received; /* owned */
+        size_t length, capacity;
+};
+
+/* 0 or -errno, as connect(2). */
+int varlink_client_open(struct varlink_client *client, const char *path);
+void varlink_client_close(struct varlink_client *client);
+
+/* `parameters` is consumed and may be NULL. */
+int varlink_client_send(struct varlink_client *client, const char *method, struct json_object *parameters, bool more);
+/* The next reply, an object; caller puts it. -ECONNRESET at the end, -EBADMSG for what is no reply, -ETIMEDOUT. */
+int varlink_client_receive(struct varlink_client *client, struct json_object **ret_reply);
