@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Partition definitions and hvsockd.conf: what is read, what is refused, and where it says the mistake is. */
+
+#include "base/guid.h"
+#include "daemon/config.h"
+#include "daemon/partition_file.h"
+#include "test.h"
+#include <stdio.h>
+
+#define PARENT_LINE "Parent=11111111-1111-1111-1111-111111111111\n"
+
+static const GUID id = {0x22222222, 0x2222, 0x2222, {0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22}};
+
+static int parse(const char *text, struct partition_definition *definition, struct text_error *error) {
+        char copy[1024];
+        size_t length = strlen(text);
+        check(length < sizeof copy);
+        memcpy(copy, text, length + 1);
+        return partition_parse(&id, copy, length, definition, error);
+}
+
+TEST(a_definition_is_read_as_it_was_written) {
+        struct partition_definition written = {.vm_id = id,
+                                               .parent_vm_id = HV_GUID_LOOPBACK,
+                                               .label = "db.main-1_a",
+                                               .kind = HV_PARTITION_CONTAINER,
+                                               .reach = REACH_LOCAL,
+                                               .passthru = true,
+                                               .sees_siblings = true},
+                                    read = {};
+        struct text_error error;
+        char text[PARTITION_TEXT_SIZE];
+        check_equal(partition_format(&written, text), strlen(text));
+        check_ok(parse(text, &read, &error));
+        check(guid_equal(&read.vm_id, &written.vm_id) && guid_equal(&read.parent_vm_id, &written.parent_vm_id));
+        check_string(read.label, written.label);
+        check(read.kind == written.kind && read.reach == written.reach && read.passthru && read.sees_siblings);
+}
+
+TEST(a_host_has_no_parent_and_says_so) {
+        struct partition_definition host = {.vm_id = id, .label = "lab", .kind = HV_PARTITION_HOST}, read = {};
+        struct text_error error;
+        char text[PARTITION_TEXT_SIZE];
+        partition_format(&host, text);
+        check(!strstr(text, "Parent="));
+        check_ok(parse(text, &read, &error));
+        check_equal(read.kind, HV_PARTITION_HOST);
+}
+
+TEST(comments_blank_lines_spaces_and_unknown_keys_do_no_harm) {
+        struct partition_definition read = {};
+        struct text_error error;
+        check_ok(parse("# made by hand\n\n; yes\n Format = 1 \r\nLabel=web01\nColour=blue\nKind=vm\n" PARENT_LINE
+                       "Reach=vm\nWhat ever=x=y",
+                       &read, &error));
+        check_string(read.label, "web01");
+        check(read.kind == HV_PARTITION_VM && read.reach == REACH_VM && !read.passthru && !read.sees_siblings);
+}
+
+static void check_mistake(const char *text, unsigned line, const char *part) {
+        struct partition_definition read = {.label = "untouched"};
+        struct text_error error = {};
+        check_equal(parse(text, &read, &error), -EINVAL);
+        check_equal(error.line, line);
+        if (!strstr(error.expected, part))
+                test_fail(__FILE__, __LINE__, "\"%s\" does not say \"%s\"", error.expected, part);
+        check_string(read.label, "untouched");
+}
+
+TEST(each_mistake_in_a_definition_is_named_with_its_line) {
+        check_mistake("", 0, "Format=1");
+        check_mistake("Label=a\nFormat=1\n", 1, "Format=1");
+        check_mistake("Format=2\n", 1, "Format=1");
+        check_mistake("Format=1\nLabel\n", 2, "Key=value");
+        check_mistake("Format=1\n=a\n", 2, "Key=value");
+        check_mistake("Format=1\n\nLabel=a b\n", 3, "Label=");
+        check_mistake("Format=1\nLabel=parent\n", 2, "reserved");
+        check_mistake("Format=1\nLabel=a\nKind=guest\n", 3, "host, vm or container");
+        check_mistake("Format=1\nLabel=a\nKind=\n", 3, "host, vm or container");
+        check_mistake("Format=1\nLabel=a\nKind=vm\nParent=1111\n", 4, "GUID");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=far\n", 5, "local or vm");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Passthru=maybe\n", 5, "yes or no");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Siblings=yesno\n", 5, "yes or no");
+        check_mistake("Format=1\nKind=vm\n" PARENT_LINE, 3, "Label=");
+        check_mistake("Format=1\nLabel=a\n" PARENT_LINE, 3, "Kind=");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n", 3, "Parent=");
+        check_mistake("Format=1\nLabel=a\nKind=host\n" PARENT_LINE, 4, "Parent=");
+}
+
+TEST(a_label_of_63_characters_is_read_and_one_of_64_is_not) {
+        struct partition_definition read = {};
+        struct text_error error;
+        char text[256];
+        snprintf(text, sizeof text, "Format=1\nKind=host\nLabel=%063d\n", 0);
+        check_ok(parse(text, &read, &error));
+        check_equal(strlen(read.label), 63);
+        snprintf(text, sizeof text, "Format=1\nKind=host\nLabel=%064d\n", 0);
+        check_mistake(text, 3, "1 to 63");
+}
+
+TEST(a_nul_byte_is_no_text) {
+        struct partition_definition read;
+        struct text_error error;
+        char text[] = "Format=1\nLabel=a\0b\nKind=host\n";
+        check_equal(partition_parse(&id, text, sizeof text - 1, &read, &error), -EINVAL);
+}
+
+static int configure(const char *text, struct quotas *quotas, struct text_error *error) {
+        char copy[1024];
+        snprintf(copy, sizeof copy, "%s", text);
+        return config_parse(copy, strlen(copy), quotas, error);
+}
+
+TEST(hvsockd_conf_sets_the_quotas_it_names_and_no_other) {
+        struct quotas quotas = QUOTAS_DEFAULT, defaults = QUOTAS_DEFAULT;
+        struct text_error error;
+        check_ok(configure("Format=1\nListenersPerPartition=1\nListenersPerUser=2\nChannelsPerPartition=3\n"
+                           "ChannelsPerUser=4\nChannelsPerListener=5\nClientsPerPartition=1000000\n",
+                           &quotas, &error));
+        check_equal(quotas.listeners_per_partition, 1);
+        check_equal(quotas.listeners_per_user, 2);
+        check_equal(quotas.channels_per_partition, 3);
+        check_equal(quotas.channels_per_user, 4);
+        check_equal(quotas.channels_per_listener, 5);
+        check_equal(quotas.clients_per_partition, QUOTA_MAX);
+        check_equal(quotas.clients_per_user, defaults.clients_per_user);
+}
+
+TEST(a_quota_that_is_no_number_in_range_leaves_all_as_they_were) {
+        static const char *const wrong[] = {"", "0", "-1", "1000001", "99999999999999999999999", "12x", "0x10", "1 2"};
+        for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+                struct quotas quotas = QUOTAS_DEFAULT, before = quotas;
+                struct text_error error;
+                char text[128];
+                snprintf(text, sizeof text, "Format=1\nChannelsPerUser=7\nListenersPerUser=%s\n", wrong[i]);
+                check_equal(configure(text, &quotas, &error), -EINVAL);
+                check_equal(error.line, 3);
+                check(!memcmp(&quotas, &before, sizeof quotas));
+        }
+}
