@@ -21,9 +21,11 @@ static struct wire_header reply_header(const struct wire_header *request) {
                                     .serial = request->serial};
 }
 
+/* A client whose queue is full has not read what it asked for: -ENOBUFS, which closes it. */
 static int reply_send(struct client *client, const struct wire_reply *reply, int fd) {
         uint8_t packet[WIRE_PACKET_MAX];
-        return packet_send(client->source.fd, packet, wire_encode_reply(reply, packet), fd, MSG_DONTWAIT);
+        int r = packet_send(client->source.fd, packet, wire_encode_reply(reply, packet), fd, MSG_DONTWAIT);
+        return r == -EAGAIN ? -ENOBUFS : r;
 }
 
 int request_unknown(struct client *client, const struct wire_header *header) {

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Services on demand: programs that the broker starts at their first connection. */
+
+#include "bare_world.h"
+#include "base/fd.h"
+#include "base/guid.h"
+#include "daemon/activation.h"
+#include "test.h"
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+static struct bare_world world;
+static int client;
+
+/* A shell script in the world's root, and the drop-in that names it. */
+static void program(const char *script, const char *lines) {
+        char path[PATH_MAX], text[PATH_MAX + 512], body[2048];
+        snprintf(body, sizeof body, "#!/bin/sh\n%s", script);
+        bare_write(&world, "program", body);
+        bare_path(&world, "program", path);
+        must(chmod(path, 0755));
+        snprintf(text, sizeof text, "ElementName=Demand\nExec=%s one \"two three\"\n%s", path, lines);
+        bare_service(&world, "services", &SERVICE, text);
+}
+
+static void begin(const char *script, const char *lines) {
+        bare_new(&world);
+        program(script, lines);
+        bare_start(&world);
+        client = bare_client(&world);
+}
+
+static void end(void) {
+        fd_close(client);
+        bare_end(&world);
+}
+
+static bool connects(int *ret_fd) {
+        return bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, ret_fd) == 0;
+}
+
+/* All that comes until the end. */
+static void read_all(int fd, char *text, size_t size) {
+        size_t length = 0;
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+        for (ssize_t got = 1; got > 0; length += (size_t)got) {
+                check(length + 1 < size);
+                check_equal(must(poll(&readable, 1, 20000)), 1);
+                got = must(read(fd, text + length, size - 1 - length));
+        }
+        text[length] = 0;
+}
+
+TEST(with_accept_each_connection_is_a_programs_standard_input_and_output) {
+        char text[4096];
+        int fd = -1;
+        begin("read line; echo \"$line $1 $2\"; env", "Accept=yes\n");
+        until(connects(&fd));
+        must(write(fd, "hello\n", 6));
+        read_all(fd, text, sizeof text);
+        check(!strncmp(text, "hello one two three\n", 20));
+        check(strstr(text, "HVSOCK_PEER_VMID=e0e16197-dd56-4a10-9195-5ee7a155a838\n"));
+        check(strstr(text, "HVSOCK_SOCKET=") && strstr(text, "/runtime/aaaaaaaa-0000-4000-8000-000000000001\n"));
+        check(!strstr(text, "NOTIFY_SOCKET") && !strstr(text, "HVSOCK_BUILD") && !strstr(text, "LISTEN_"));
+        fd_close(fd);
+        end();
+}
+
+TEST(a_program_inherits_no_descriptor_but_its_own) {
+        char text[64];
+        int fd = -1;
+        begin("cd /proc/$$/fd; echo *", "Accept=yes\n");
+        until(connects(&fd));
+        read_all(fd, text, sizeof text);
+        /* The shell has its script open as 10 and the directory that it lists as 3. */
+        check_string(text, "0 1 10 2 3\n");
+        fd_close(fd);
+        end();
+}
+
+TEST(without_accept_the_program_gets_the_listening_socket_and_is_started_again_after_it_ended) {
+        char path[PATH_MAX], text[512];
+        int fd = -1;
+        bare_new(&world);
+        snprintf(text, sizeof text,
+                 "echo \"$LISTEN_FDS $LISTEN_FDNAMES $(($LISTEN_PID == $$)) $(readlink /proc/$$/fd/3 | cut -c1-6)\" "
+                 ">> %.300s/started\n", world.root);
+        program(text, "");
+        bare_start(&world);
+        client = bare_client(&world);
+        bare_path(&world, "started", path);
+        until(connects(&fd) && (fd_close(fd), access(path, F_OK) == 0));
+        until(({
+                char line[256] = "";
+                int file = (int)must(open(path, O_RDONLY | O_CLOEXEC));
+                (void)must(read(file, line, sizeof line - 1));
+                fd_close(file);
+                /* Nobody accepted: the second start is for the same connection. */
+                strstr(line, "1 5e00001c-0000-4000-8000-000000000001 1 socket\n1 5e00001c");
+        }));
+        end();
+}
+
+static unsigned lines_of(const char *path) {
+        char full[PATH_MAX], text[4096];
+        unsigned count = 0;
+        bare_path(&world, path, full);
+        int fd = open(full, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return 0;
+        ssize_t length = must(read(fd, text, sizeof text));
+        for (ssize_t i = 0; i < length; i++)
+                count += text[i] == '\n';
+        fd_close(fd);
+        return count;
+}
+
+TEST(a_program_that_keeps_failing_is_off_until_its_drop_in_changes) {
+        char script[PATH_MAX + 64];
+        int fd = -1;
+        bare_new(&world);
+        snprintf(script, sizeof script, "echo x >> %s/starts\nexit 1\n", world.root);
+        program(script, "");
+        bare_start(&world);
+        client = bare_client(&world);
+        until(connects(&fd));
+        until(!connects(NULL));
+        check_equal(lines_of("starts"), ACTIVATION_STARTS_MAX);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ECONNREFUSED);
+        program(script, "# mended\n");
+        until(connects(NULL));
+        fd_close(fd);
+        end();
+}
+
+TEST(no_more_programs_run_at_once_than_allowed_and_the_rest_wait) {
+        int fds[ACTIVATION_PROCESSES_MAX + 1];
+        char byte;
+        begin("echo x; read line; echo y", "Accept=yes\n");
+        until(connects(&fds[0]));
+        for (unsigned i = 1; i <= ACTIVATION_PROCESSES_MAX; i++)
+                check(connects(&fds[i]));
+        for (unsigned i = 0; i < ACTIVATION_PROCESSES_MAX; i++)
+                check_equal(must(read(fds[i], &byte, 1)), 1);
+        check_errno(recv(fds[ACTIVATION_PROCESSES_MAX], &byte, 1, MSG_DONTWAIT), EAGAIN);
+        must(write(fds[0], "\n", 1));
+        check_equal(must(read(fds[ACTIVATION_PROCESSES_MAX], &byte, 1)), 1);
+        for (unsigned i = 0; i <= ACTIVATION_PROCESSES_MAX; i++)
+                fd_close(fds[i]);
+        end();
+}
+
+TEST(a_program_that_cannot_be_executed_ends_its_connection) {
+        char text[64];
+        int fd = -1;
+        begin("", "Accept=yes\n");
+        bare_service(&world, "services", &SERVICE, "ElementName=None\nExec=/nonexistent/program\nAccept=yes\n");
+        until(connects(&fd) && (read_all(fd, text, sizeof text), fd_close(fd), !*text));
+        bare_check_alive(&world);
+        end();
+}
+
+TEST(removing_the_drop_in_ends_the_waiting) {
+        char path[PATH_MAX];
+        begin("cat", "Accept=yes\n");
+        until(connects(NULL));
+        bare_path(&world, "services/5e00001c-0000-4000-8000-000000000001.conf", path);
+        must(unlink(path));
+        until(!connects(NULL));
+        end();
+}
+
+TEST(a_program_that_holds_the_listener_when_the_broker_dies_is_neither_lost_nor_started_twice) {
+        char script[2 * PATH_MAX];
+        int fd = -1;
+        bare_new(&world);
+        snprintf(script, sizeof script, "echo $$ >> %s/starts\nexec sleep 1000\n", world.root);
+        program(script, "");
+        bare_start(&world);
+        client = bare_client(&world);
+        until(connects(&fd));
+        until(lines_of("starts") == 1);
+        bare_kill(&world);
+        bare_start(&world);
+        fd_close(client);
+        client = bare_client(&world);
+        check(connects(NULL));
+        check_equal(lines_of("starts"), 1);
+
+        /* When it ends, the broker takes its place before the next connect is refused. */
+        char path[PATH_MAX], text[32] = "";
+        bare_path(&world, "starts", path);
+        int file = (int)must(open(path, O_RDONLY | O_CLOEXEC));
+        (void)must(read(file, text, sizeof text - 1));
+        fd_close(file);
+        pid_t pid = atoi(text);
+        must(kill(pid, SIGKILL));
+        check_equal(must(waitpid(pid, NULL, 0)), pid); /* its broker is gone: this process inherited it */
+        check(connects(NULL));
+        until(lines_of("starts") == 2);
+        bare_path(&world, "starts", path);
+        file = (int)must(open(path, O_RDONLY | O_CLOEXEC));
+        char both[64] = "";
+        (void)must(read(file, both, sizeof both - 1));
+        fd_close(file);
+        must(kill(atoi(strchr(both, '\n') + 1), SIGKILL));
+        fd_close(fd);
+        end();
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Drop-ins on a running broker: edits take effect by themselves, and mistakes cost only their own service. */
+
+#include "bare_world.h"
+#include "base/fd.h"
+#include "base/guid.h"
+#include "test.h"
+#include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+static struct bare_world world;
+static int client;
+
+static void begin(void) {
+        bare_new(&world);
+        bare_start(&world);
+        client = bare_client(&world);
+}
+
+static void end(void) {
+        fd_close(client);
+        bare_end(&world);
+}
+
+/* What asking for the service of this friendly name is answered. */
+static uint32_t find(const char *name) {
+        struct wire_request request = request_of(WIRE_RESOLVE_SERVICE);
+        strcpy(request.name, name);
+        return ask(client, &request, -1);
+}
+
+static uint32_t may_go_on(const GUID *service_id) {
+        struct wire_request request = request_of(WIRE_CHECK);
+        request.service_id = *service_id;
+        return ask(client, &request, -1);
+}
+
+static void remove_path(const char *path) {
+        char full[PATH_MAX];
+        bare_path(&world, path, full);
+        must(remove(full));
+}
+
+#define SERVICE_FILE "5e00001c-0000-4000-8000-000000000001.conf"
+
+TEST(a_drop_in_that_is_written_edited_and_removed_takes_effect_by_itself) {
+        begin();
+        check_equal(find("First"), ENOENT);
+        bare_service(&world, "services", &SERVICE, "ElementName=First\n");
+        until(find("First") == 0);
+        bare_service(&world, "services", &SERVICE, "ElementName=Second\n");
+        until(find("Second") == 0);
+        check_equal(find("First"), ENOENT);
+        bare_write(&world, "services/" SERVICE_FILE, "Format=1\nElementName=In place\n");
+        until(find("In place") == 0);
+        remove_path("services/" SERVICE_FILE);
+        until(find("In place") == ENOENT);
+        end();
+}
+
+TEST(the_first_directory_counts_and_the_next_shows_when_it_is_gone) {
+        bare_new(&world);
+        bare_service(&world, "lower", &SERVICE, "ElementName=Lower\n");
+        bare_service(&world, "services", &SERVICE, "ElementName=Upper\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        check_equal(find("Upper"), 0);
+        check_equal(find("Lower"), ENOENT);
+        remove_path("services/" SERVICE_FILE);
+        until(find("Lower") == 0);
+        end();
+}
+
+TEST(an_empty_file_or_a_link_to_dev_null_hides_a_service) {
+        char link[PATH_MAX];
+        bare_new(&world);
+        bare_service(&world, "lower", &SERVICE, "ElementName=Lower\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        check_equal(find("Lower"), 0);
+        bare_path(&world, "services/" SERVICE_FILE, link);
+        must(symlink("/dev/null", link));
+        until(find("Lower") == ENOENT);
+        must(unlink(link));
+        until(find("Lower") == 0);
+        bare_replace(&world, "services/" SERVICE_FILE, "");
+        until(find("Lower") == ENOENT);
+        end();
+}
+
+TEST(a_directory_that_is_made_later_is_read_then) {
+        bare_new(&world);
+        remove_path("services");
+        bare_start(&world);
+        client = bare_client(&world);
+        char path[PATH_MAX];
+        bare_path(&world, "services", path);
+        must(mkdir(path, 0755));
+        bare_service(&world, "services", &SERVICE, "ElementName=Late\n");
+        until(find("Late") == 0);
+        remove_path("services/" SERVICE_FILE);
+        must(rmdir(path));
+        until(find("Late") == ENOENT);
+        must(mkdir(path, 0755));
+        bare_service(&world, "services", &SERVICE, "ElementName=Again\n");
+        until(find("Again") == 0);
+        end();
+}
+
+TEST(a_mistake_leaves_its_service_as_it_was_and_the_others_load) {
+        begin();
+        bare_service(&world, "services", &SERVICE, "ElementName=Right\n");
+        until(find("Right") == 0);
+        bare_service(&world, "services", &SERVICE, "ElementName=Wrong\nEnabled=perhaps\n");
+        bare_service(&world, "services", &OTHER_SERVICE, "ElementName=Other\n");
+        bare_write(&world, "services/nonsense.conf", "Format=1\n");
+        until(find("Other") == 0);
+        check_equal(find("Right"), 0);
+        check_equal(find("Wrong"), ENOENT);
+        bare_service(&world, "services", &SERVICE, "ElementName=Mended\n");
+        until(find("Mended") == 0);
+        end();
+}
+
+static bool is_readable(int fd) {
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+        return must(poll(&readable, 1, 0)) == 1;
+}
+
+TEST(disabling_a_service_wakes_its_listener_changes_the_page_and_fails_the_check) {
+        bare_new(&world);
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        int listening = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM), page = -1;
+        struct wire_request hello = request_of(WIRE_HELLO);
+        uint8_t packet[WIRE_PACKET_MAX];
+        size_t length;
+        tell(client, &hello, -1);
+        check_ok(packet_receive(client, packet, sizeof packet, 0, &length, &page, NULL));
+        const volatile uint64_t *counter = mmap(NULL, sizeof *counter, PROT_READ, MAP_SHARED, page, 0);
+        check(counter != MAP_FAILED);
+        uint64_t before = *counter;
+        check_equal(may_go_on(&SERVICE), 0);
+
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\nEnabled=no\n");
+        until(is_readable(listening));
+        struct sockaddr_un address;
+        socklen_t address_length = sizeof address;
+        struct connector_name name;
+        int accepted = (int)must(accept4(listening, (struct sockaddr *)&address, &address_length, SOCK_CLOEXEC));
+        check_ok(connector_name_decode(&address, address_length, &name));
+        check_equal(name.flags, CONNECTOR_ENDED);
+        check(*counter != before);
+        check_equal(may_go_on(&SERVICE), EINVAL);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), EINVAL);
+
+        /* Enabled again, it is a new listener that is reached. */
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\n");
+        until(may_go_on(&SERVICE) == 0);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ECONNREFUSED);
+        int renewed = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), 0);
+        check(!is_readable(listening) && is_readable(renewed));
+        must(munmap((void *)counter, sizeof *counter));
+        fd_close(page);
+        fd_close(accepted);
+        fd_close(renewed);
+        fd_close(listening);
+        end();
+}
+
+TEST(a_listener_with_a_full_backlog_is_told_of_the_end_when_there_is_room_even_by_the_next_broker) {
+        bare_new(&world);
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        struct wire_request binding = bind_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        int listening = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), connected = -1;
+        check_equal(ask(client, &binding, listening), 0);
+        must(listen(listening, 0));
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, &connected), 0);
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\nEnabled=no\n");
+        until(may_go_on(&SERVICE) == EINVAL);
+        bare_kill(&world);
+        bare_start(&world);
+        fd_close(client);
+        client = bare_client(&world);
+
+        struct sockaddr_un address;
+        socklen_t length = sizeof address;
+        struct connector_name name;
+        fd_close(must(accept4(listening, (struct sockaddr *)&address, &length, SOCK_CLOEXEC)));
+        check_ok(connector_name_decode(&address, length, &name));
+        check_equal(name.flags, 0);
+        until(is_readable(listening));
+        length = sizeof address;
+        fd_close(must(accept4(listening, (struct sockaddr *)&address, &length, SOCK_CLOEXEC)));
+        check_ok(connector_name_decode(&address, length, &name));
+        check_equal(name.flags, CONNECTOR_ENDED);
+        fd_close(connected);
+        fd_close(listening);
+        end();
+}
