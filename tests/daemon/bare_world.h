@@ -42,7 +42,8 @@ void bare_kill(struct bare_world *world);
 void bare_end(struct bare_world *world);
 /* It is the same process as ever and answers. */
 void bare_check_alive(struct bare_world *world);
-unsigned bare_descriptors(const struct bare_world *world);
+/* Of the broker, once it has done with all that this client asked before. */
+unsigned bare_descriptors(const struct bare_world *world, int client);
 
 /* A connection to the host's socket, or to that of a partition. */
 int bare_client(const struct bare_world *world);

@@ -126,13 +126,13 @@ TEST(descriptors_nobody_asked_for_are_closed) {
         int client = bare_client(&world), ends[2];
         struct wire_request request = request_of(WIRE_HELLO);
         check_equal(ask(client, &request, -1), 0);
-        unsigned before = bare_descriptors(&world);
+        unsigned before = bare_descriptors(&world, client);
         must(pipe2(ends, O_CLOEXEC));
         for (unsigned i = 0; i < 100; i++) {
                 struct wire_request again = request_of(WIRE_HELLO);
                 check_equal(ask(client, &again, ends[1]), 0);
         }
-        until(bare_descriptors(&world) == before);
+        until(bare_descriptors(&world, client) == before);
 
         /* More than one ends the connection; even then none stays, and the pipe's reader sees its end. */
         uint8_t packet[WIRE_PACKET_MAX];
@@ -145,7 +145,7 @@ TEST(descriptors_nobody_asked_for_are_closed) {
                 check_closed(other);
                 fd_close(other);
         }
-        until(bare_descriptors(&world) == before);
+        until(bare_descriptors(&world, client) == before);
         fd_close(ends[1]);
         char byte;
         check_equal(must(read(ends[0], &byte, 1)), 0);
@@ -224,11 +224,11 @@ TEST(clients_that_are_refused_and_silent_do_not_pile_up) {
         int first = bare_client(&world), silent[2 * REFUSED_CLIENTS_MAX];
         struct wire_request request = request_of(WIRE_HELLO);
         check_equal(ask(first, &request, -1), 0);
-        unsigned before = bare_descriptors(&world);
+        unsigned before = bare_descriptors(&world, first);
         for (unsigned i = 0; i < 2 * REFUSED_CLIENTS_MAX; i++)
                 silent[i] = bare_client(&world);
         check_closed(silent[2 * REFUSED_CLIENTS_MAX - 1]);
-        check_equal(bare_descriptors(&world), before + REFUSED_CLIENTS_MAX);
+        check_equal(bare_descriptors(&world, first), before + REFUSED_CLIENTS_MAX);
         for (unsigned i = 0; i < 2 * REFUSED_CLIENTS_MAX; i++)
                 fd_close(silent[i]);
         check_equal(ask(first, &request, -1), 0);
@@ -245,7 +245,7 @@ TEST_LIMITED(ten_thousand_damaged_packets_leave_the_broker_as_it_was, 120) {
         int client = bare_client(&world);
         struct wire_request probe = request_of(WIRE_HELLO);
         check_equal(ask(client, &probe, -1), 0);
-        unsigned before = bare_descriptors(&world);
+        unsigned before = bare_descriptors(&world, client);
         for (unsigned i = 0; i < 10000; i++) {
                 struct wire_request request = request_of(types[i % 8]);
                 uint8_t packet[WIRE_PACKET_MAX], answer[WIRE_PACKET_MAX];
@@ -268,7 +268,7 @@ TEST_LIMITED(ten_thousand_damaged_packets_leave_the_broker_as_it_was, 120) {
         fd_close(client);
         client = bare_client(&world);
         check_equal(ask(client, &probe, -1), 0);
-        until(bare_descriptors(&world) == before);
+        until(bare_descriptors(&world, client) == before);
         fd_close(client);
         bare_check_alive(&world);
         bare_end(&world);

@@ -147,7 +147,7 @@ TEST(what_is_no_unnamed_unix_socket_of_its_stated_type_is_refused) {
         bare_start(&world);
         int client = bare_client(&world);
         int listening = bare_listener(client, &HV_GUID_LOOPBACK, &OTHER_SERVICE, SOCK_STREAM);
-        unsigned before = bare_descriptors(&world);
+        unsigned before = bare_descriptors(&world, client);
 
         check_equal(bind_what(client, pipe_end(), SOCK_STREAM), ENOTSOCK);
         check_equal(bind_what(client, internet_socket(), SOCK_STREAM), EAFNOSUPPORT);
@@ -164,7 +164,7 @@ TEST(what_is_no_unnamed_unix_socket_of_its_stated_type_is_refused) {
         check_equal(connect_what(client, listening_socket(), SOCK_STREAM), EINVAL);
         check_equal(connect_what(client, connected_socket(), SOCK_STREAM), EISCONN);
 
-        until(bare_descriptors(&world) == before);
+        until(bare_descriptors(&world, client) == before);
         check_errno(accept4(listening, NULL, NULL, SOCK_CLOEXEC | (fcntl(listening, F_SETFL, O_NONBLOCK) & 0)), EAGAIN);
         fd_close(listening);
         fd_close(client);
