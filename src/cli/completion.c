@@ -91,10 +91,6 @@ static const struct verb_option *option_of(const struct verb *verb, const char *
         return NULL;
 }
 
-static bool takes_next_word(const struct verb_option *option) {
-        return option && option->argument && option->argument[0] != '[';
-}
-
 static void offer_options(const struct verb *verb, const char *word) {
         char text[80];
         for (const struct verb_option *option = verb->options; option && option->name; option++) {
@@ -114,7 +110,7 @@ static void complete(const struct verb *verb, char **words, int count) {
                         options_ended = true;
                 } else if (!options_ended && words[i][0] == '-' && words[i][1]) {
                         const struct verb_option *option = option_of(verb, words[i]);
-                        if (takes_next_word(option) && ++i == count - 1) {
+                        if (option && option_needs_value(option) && ++i == count - 1) {
                                 offer_kind(option->offers, word);
                                 return;
                         }

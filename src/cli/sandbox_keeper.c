@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,7 +42,9 @@ static int make_directory(struct sandbox *sandbox) {
                 return r;
         }
         send(sandbox->control_fd, sandbox->directory, strlen(sandbox->directory), MSG_NOSIGNAL);
-        return EXIT_OK;
+        char services[PATH_MAX + 16];
+        snprintf(services, sizeof services, "%s/services", sandbox->directory);
+        return mkdir(services, 0755) == 0 ? EXIT_OK : fail(EXIT_OWN, services, strerror(errno), NULL);
 }
 
 /* The command's way into the world, and ours. */

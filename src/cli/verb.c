@@ -22,7 +22,11 @@ static size_t option_count(const struct verb *verb) {
 }
 
 static bool argument_is_optional(const struct verb_option *option) {
-        return option->argument && option->argument[0] == '[';
+        return option->argument && option->argument[0] == '[' && option->argument[strlen(option->argument) - 1] == ']';
+}
+
+bool option_needs_value(const struct verb_option *option) {
+        return option->argument && !argument_is_optional(option);
 }
 
 bool is_given(const struct invocation *invocation, const char *option) {

@@ -74,6 +74,8 @@ const char *value_of(const struct invocation *invocation, const char *option, co
 /* The values of an option that can be repeated, in order: *position starts at 0; NULL at the end. */
 const char *next_value(const struct invocation *invocation, const char *option, size_t *position);
 
+bool option_needs_value(const struct verb_option *option); /* its next word is its value */
+
 /* The verb that `words` start with and how many words its name has; NULL when there is none. */
 const struct verb *verb_find(char **words, int count, int *ret_words);
 bool verb_is_group(const char *word); /* "service": only the first word of names */

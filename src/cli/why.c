@@ -58,11 +58,9 @@ static int run_why(const struct invocation *invocation) {
                 r = print_json(reply);
         } else {
                 printf("%s%s%s: %s\n", colour(allowed ? COLOUR_GOOD : COLOUR_BAD), allowed ? "yes" : "no",
-                       colour(COLOUR_NONE), printable(field_text(reply, "sentence")));
-                printf("  %s\n", printable(field_text(reply, "text")));
+                       colour(COLOUR_NONE), printable(field_text(reply, "text")));
                 if (!allowed)
-                        printf("  rule: %s (%s)\n", printable(field_text(reply, "rule")),
-                               printable(field_text(reply, "error")));
+                        printf("  the caller is told: %s\n", printable(field_text(reply, "error")));
                 if (*next)
                         printf("  try: %s\n", printable(next));
                 r = finish_output();

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+
+/* hvsock nc, and what ls, stat and monitor show of it. */
+
+#include "shell.h"
+
+#include "test.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define FAMILY "--vm web01 --container web01/db --service Echo"
+
+/* The shell's own words for: wait until somebody listens to Echo. */
+#define LISTENING "hvsock ls --json | grep -q '\"state\": \"listening\"'"
+
+TEST(bytes_go_both_ways_and_each_end_closes_its_own_direction) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        sh_text("cd %s && head -c 5000000 /dev/urandom >there && head -c 3000001 /dev/urandom >back", sandbox.directory);
+        pid_t server = sh_begin("cd %s && exec hvsock run web01 -- sh -c 'exec hvsock nc -l Echo <back >there.got'",
+                                sandbox.directory);
+        sh_text("cd %s && hvsock nc --wait web01 Echo <there >back.got", sandbox.directory);
+        check_equal(sh_end(server), 0);
+        sh_text("cd %s && cmp there there.got && cmp back back.got", sandbox.directory);
+        sandbox_close(&sandbox);
+}
+
+TEST(an_end_that_has_closed_its_input_still_receives) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        /* The server answers only when it has seen the end of what the client sends. */
+        pid_t server = sh_begin("cd %s && mkfifo in && { cat in; } | hvsock nc -l Echo | { md5sum >in; }", sandbox.directory);
+        check_string(sh_text("printf hello | hvsock nc --wait loopback Echo"), "5d41402abc4b2a76b9719d911017c592  -");
+        check_equal(sh_end(server), 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(nc_ends_when_the_peer_is_gone_though_its_input_is_open) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        pid_t server = sh_begin("echo bye | hvsock nc -l Echo >/dev/null");
+        check_string(sh_text("cd %s && mkfifo open && hvsock nc --wait Echo 0<>open", sandbox.directory), "bye");
+        check_equal(sh_end(server), 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(every_direction_of_the_tutorial_works) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        static const struct {
+                const char *server, *client, *dialled;
+        } ways[] = {{"web01", "host", "web01"},       {"host", "web01", "parent"}, {"web01", "web01/db", "parent"},
+                    {"web01", "web01/db", "silohost"}, {"web01/db", "web01", "db"}, {"web01", "web01", "loopback"}};
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+                pid_t server = sh_begin("echo hello | hvsock run %s -- hvsock nc -l Echo >/dev/null", ways[i].server);
+                check_string(sh_text("hvsock run %s -- hvsock nc --wait %s Echo </dev/null", ways[i].client, ways[i].dialled),
+                             "hello");
+                check_equal(sh_end(server), 0);
+        }
+        sandbox_close(&sandbox);
+}
+
+TEST(messages_of_seqpacket_arrive) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        pid_t server = sh_begin("head -c 1000000 /dev/zero | hvsock nc -l --seqpacket Echo >/dev/null");
+        check_string(sh_text("hvsock nc --wait --seqpacket Echo </dev/null | wc -c"), "1000000");
+        check_equal(sh_end(server), 0);
+        server = sh_begin("exec hvsock nc -l --seqpacket Echo </dev/null");
+        await_success(LISTENING);
+        check_equal(sh_refused("hvsock nc Echo </dev/null"), 1);
+        sh_text("hvsock nc --seqpacket Echo </dev/null");
+        check_equal(sh_end(server), 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(keep_takes_one_connection_after_the_other) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        pid_t server = sh_begin("cd %s && exec hvsock nc -lk vsock:5000 </dev/null >got", sandbox.directory);
+        for (int i = 0; i < 5; i++)
+                sh_text("echo %d | hvsock nc --wait vsock:5000", i);
+        await_success("test \"$(tr '\\n' ' ' <%s/got)\" = '0 1 2 3 4 '", sandbox.directory);
+        must(kill(server, SIGTERM));
+        check_equal(sh_end(server), 128 + SIGTERM);
+        sandbox_close(&sandbox);
+}
+
+TEST(a_refusal_says_why_and_what_to_type) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        check_equal(sh_refused("hvsock nc web01 Echo </dev/null"), 1);
+        check_equal(sh_refused("hvsock nc children Echo </dev/null"), 3);
+        check_equal(sh_refused("hvsock nc web01 11111111-2222-3333-4444-555555555555 </dev/null"), 4);
+        check(strstr(sh("hvsock nc web01 11111111-2222-3333-4444-555555555555 </dev/null")->err,
+                     "hvsock service add --id 11111111-2222-3333-4444-555555555555") != NULL);
+        check_equal(sh_refused("hvsock nc -l 11111111-2222-3333-4444-555555555555 </dev/null"), 4);
+        check_equal(sh_refused("hvsock nc nowhere Echo </dev/null"), 3);
+        check_equal(sh_refused("hvsock nc web01 Nothing </dev/null"), 3);
+        check_equal(sh_refused("hvsock nc web01 vsock:2147483648 </dev/null"), 2);
+        sandbox_close(&sandbox);
+}
+
+TEST(a_closed_output_ends_it) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        pid_t server = sh_begin("head -c 10000000 /dev/zero | hvsock nc -l Echo >/dev/null 2>&1");
+        check_string(sh_text("hvsock nc --wait Echo </dev/null 2>/dev/null | head -c 3 | wc -c"), "3");
+        check(sh_end(server) != 0); /* not all could be delivered, and it says so */
+        sandbox_close(&sandbox);
+}
+
+TEST(ls_shows_both_ends_the_service_and_the_process) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        sh_text("mkfifo %s/open", sandbox.directory);
+        pid_t server = sh_begin("exec hvsock run web01 -- hvsock nc -l -k Echo 0<>%s/open", sandbox.directory);
+        await_success(LISTENING);
+        pid_t client = sh_begin("exec hvsock nc web01 Echo 0<>%s/open", sandbox.directory);
+        await_success("hvsock ls --json | grep -q '\"state\": \"open\"'");
+
+        struct json_object *ls = sh_json("hvsock ls --json");
+        check_string(text_at(ls, "/listeners/0/partitionPath"), "web01");
+        check_string(text_at(ls, "/listeners/0/vmIdName"), "wildcard");
+        check_string(text_at(ls, "/listeners/0/serviceName"), "Echo");
+        check_string(text_at(ls, "/listeners/0/command"), "hvsock");
+        check_string(text_at(ls, "/channels/0/fromPath"), "host");
+        check_string(text_at(ls, "/channels/0/toPath"), "web01");
+        check_string(text_at(ls, "/channels/0/serviceName"), "Echo");
+        check_string(text_at(ls, "/channels/0/fromCommand"), "hvsock");
+        check_string(text_at(ls, "/channels/0/carrier"), "unix");
+        check_string(text_at(ls, "/channels/0/type"), "stream");
+        json_object_put(ls);
+        check(strstr(sh_text("hvsock ls"), "web01") != NULL);
+
+        must(kill(server, SIGKILL));
+        must(kill(client, SIGKILL));
+        sh_end(server);
+        sh_end(client);
+        await_success("test \"$(hvsock ls)\" = ''");
+        sandbox_close(&sandbox);
+}
+
+TEST(stat_counts_by_friendly_name) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        pid_t server = sh_begin("hvsock nc -l Echo </dev/null");
+        sh_text("hvsock nc --wait Echo </dev/null");
+        check_equal(sh_end(server), 0);
+        sh("hvsock nc web01 Echo </dev/null");
+        struct json_object *stat = sh_json("hvsock stat --json");
+        check_string(text_at(stat, "/services/0/name"), "Echo");
+        check_equal(number_at(stat, "/services/0/counters/channelsTotal"), 1);
+        check_equal(number_at(stat, "/services/0/counters/channelsNow"), 0);
+        check(number_at(stat, "/services/0/counters/refused/no-listener") >= 1);
+        json_object_put(stat);
+        check(strstr(sh_text("hvsock stat"), "no-listener") != NULL);
+        check_equal(sh("timeout 5 hvsock stat --watch=0.1 --json | head -n 3 | grep -c services")->out[0], '3');
+        check_equal(sh("timeout 5 hvsock stat --watch 0.1 --json | head -n 2 | grep -c services")->out[0], '2');
+        sandbox_close(&sandbox);
+}
+
+TEST(monitor_sees_listen_open_refusal_and_close) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        pid_t monitor = sh_begin("exec hvsock monitor --json >%s/events", sandbox.directory);
+        /* Refusals until the monitor shows one: it is watching now. */
+        await_success("hvsock nc web01 Echo </dev/null 2>/dev/null; grep -q '\"kind\":\"refuse\"' %s/events", sandbox.directory);
+        pid_t server = sh_begin("hvsock run web01 -- hvsock nc -l Echo </dev/null");
+        sh_text("hvsock nc --wait web01 Echo </dev/null");
+        check_equal(sh_end(server), 0);
+        await_success("grep -q '\"kind\":\"close\"' %s/events", sandbox.directory);
+        check_string(sh_text("cd %s; for kind in listen open refuse close; do grep -c \"\\\"kind\\\":\\\"$kind\\\".*Echo\" events "
+                             ">/dev/null && echo $kind; done | tr '\\n' ' '",
+                             sandbox.directory),
+                     "listen open refuse close ");
+        struct json_object *refusal = sh_json("grep refuse %s/events | head -n 1", sandbox.directory);
+        check_string(text_at(refusal, "/rule"), "no-listener");
+        check_string(text_at(refusal, "/error"), "ECONNREFUSED");
+        check_string(text_at(refusal, "/fromPath"), "host");
+        json_object_put(refusal);
+        must(kill(monitor, SIGTERM));
+        sh_end(monitor);
+        sandbox_close(&sandbox);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+
+/* hvsock sandbox: a world, a command, nothing afterwards. */
+
+#include "shell.h"
+
+#include "test.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+TEST(a_command_runs_as_the_host_of_a_world_with_what_was_asked_for) {
+        sh_text("hvsock sandbox --vm web01=11111111-2222-3333-4444-555555555555 --container web01/db --container box "
+                "--service 22222222-2222-3333-4444-555555555555='HV Socket Demo' --service 'a=b' -- sh -e -c '"
+                "test $(hvsock id web01) = 11111111-2222-3333-4444-555555555555;"
+                "hvsock id web01/db; hvsock id box; hvsock id host;"
+                "test $(hvsock id -s \"HV Socket Demo\") = 22222222-2222-3333-4444-555555555555;"
+                "hvsock id -s a=b; hvsock doctor'");
+}
+
+TEST(the_exit_code_is_the_commands) {
+        check_equal(sh("hvsock sandbox -- sh -c 'exit 42'")->code, 42);
+        check_equal(sh("hvsock sandbox true")->code, 0);
+        check_equal(sh("hvsock sandbox -- sh -c 'kill -9 $$'")->code, 128 + SIGKILL);
+        check_equal(sh("hvsock sandbox -- /nowhere/command")->code, 127);
+        check_equal(sh("hvsock sandbox -- /etc/passwd")->code, 126);
+}
+
+TEST(what_hvsock_cannot_do_is_125) {
+        check_equal(sh("hvsock sandbox --vm 'a b' -- true")->code, 125);
+        check_equal(sh("hvsock sandbox --container nowhere/db -- true")->code, 125);
+        check_equal(sh("HVSOCKD=/nowhere/hvsockd hvsock sandbox -- true")->code, 125);
+        check_equal(sh("HVSOCKD=/bin/false hvsock sandbox -- true")->code, 125);
+        check_equal(sh("TMPDIR=/nowhere hvsock sandbox -- true")->code, 125);
+        check_equal(sh_refused("hvsock sandbox"), 2);
+}
+
+TEST(the_users_own_world_stays_out_of_it) {
+        check_string(sh_text("XDG_RUNTIME_DIR=/nowhere/r XDG_STATE_HOME=/nowhere/s XDG_CONFIG_HOME=/nowhere/c "
+                             "hvsock sandbox --service Only -- sh -c 'hvsock service list --json | grep -c elementName; "
+                             "echo $XDG_RUNTIME_DIR'"),
+                     "0\n/nowhere/r");
+}
+
+TEST(a_sandbox_leaves_nothing_when_its_command_ends) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01");
+        check(access(sandbox.directory, F_OK) == 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(a_sandbox_leaves_nothing_when_hvsock_is_killed) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01");
+        must(kill(sandbox.pid, SIGKILL));
+        check_equal(sh_end(sandbox.pid), 128 + SIGKILL);
+        sandbox_check_gone(&sandbox);
+        close(sandbox.end_fd);
+}
+
+TEST(a_sandbox_leaves_nothing_when_hvsock_is_told_to_end) {
+        static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+        for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+                struct sandbox sandbox;
+                sandbox_open(&sandbox, "");
+                must(kill(sandbox.pid, signals[i]));
+                check_equal(sh_end(sandbox.pid), 128 + signals[i]);
+                sandbox_check_gone(&sandbox);
+                close(sandbox.end_fd);
+        }
+}
+
+TEST(a_signal_is_the_commands_to_answer) {
+        pid_t pid = sh_begin("exec hvsock sandbox -- sh -c 'trap \"exit 7\" TERM; touch $HVSOCK_MANAGE.ready; "
+                             "while :; do sleep 0.01; done'");
+        await_success("ls ${TMPDIR:-/tmp}/hvsock-sandbox-*/runtime/manage.ready");
+        must(kill(pid, SIGTERM));
+        check_equal(sh_end(pid), 7);
+}
+
+TEST(what_the_command_left_in_the_background_is_ended_too) {
+        char pid[32];
+        strcpy(pid, sh_text("hvsock sandbox -- sh -c 'setsid sleep 1000 >/dev/null 2>&1 & echo $!'"));
+        check(kill((pid_t)atoi(pid), 0) < 0);
+        strcpy(pid, sh_text("hvsock sandbox -- sh -c '(trap \"\" TERM HUP; sleep 1000) >/dev/null 2>&1 & echo $!'"));
+        check(kill((pid_t)atoi(pid), 0) < 0);
+}
+
+TEST(a_sandbox_in_a_sandbox_is_another_world) {
+        check_string(sh_text("hvsock sandbox --vm outer -- hvsock sandbox --vm inner -- sh -c "
+                             "'hvsock vm list --json | grep -o \"\\\"label\\\": .*\"'"),
+                     "\"label\": \"inner\",");
+}
+
+TEST(a_sandbox_works_below_a_long_path) {
+        sh_text("d=$(mktemp -d)/$(head -c 150 /dev/zero | tr '\\0' x); mkdir $d; "
+                "TMPDIR=$d hvsock sandbox --vm web01 -- sh -e -c 'hvsock tree; hvsock id web01; hvsock run web01 -- hvsock id'; "
+                "code=$?; rmdir $d $(dirname $d); exit $code");
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The command line itself, and the verbs that manage. */
+
+#include "shell.h"
+
+#include "test.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MISSING "11111111-2222-3333-4444-555555555555"
+
+TEST(help_names_every_verb_and_every_exit_code) {
+        const char *text = sh_text("hvsock --help");
+        static const char *const words[] = {"sandbox", "run", "service add", "vm add", "container show", "id", "tree", "ls",
+                                            "monitor", "why", "stat", "nc", "doctor", "completion", "124", "126", "127"};
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+                check(strstr(text, words[i]) != NULL);
+        check(strstr(text, "__complete") == NULL);
+}
+
+TEST(every_verb_has_help_that_names_its_options) {
+        check(strstr(sh_text("hvsock service add --help"), "--no-wildcard") != NULL);
+        check(strstr(sh_text("hvsock help nc"), "--seqpacket") != NULL);
+        check(strstr(sh_text("hvsock service --help"), "service import") != NULL);
+        sh_text("for verb in $(hvsock help | sed -n 's/^  \\([a-z][a-z ]*[a-z]\\)  .*/\\1/p' | tr ' ' :); do "
+                "hvsock $(echo $verb | tr : ' ') --help >/dev/null || exit 1; done");
+}
+
+TEST(the_version_is_printed) {
+        check(strncmp(sh_text("hvsock --version"), "hvsock ", 7) == 0);
+}
+
+TEST(a_wrong_command_line_is_told_and_exits_with_2) {
+        check_equal(sh_refused("hvsock frobnicate"), 2);
+        check_equal(sh_refused("hvsock service"), 2);
+        check_equal(sh_refused("hvsock service frobnicate"), 2);
+        check_equal(sh_refused("hvsock tree --frobnicate"), 2);
+        check_equal(sh_refused("hvsock tree -q"), 2);
+        check_equal(sh_refused("hvsock service add"), 2);
+        check_equal(sh_refused("hvsock service add --id"), 2);
+        check_equal(sh_refused("hvsock why host web01"), 2);
+        check_equal(sh_refused("hvsock tree extra"), 2);
+        check_equal(sh_refused("hvsock stat --watch=never"), 2);
+        check_equal(sh_refused("hvsock nc --keep loopback vsock:1"), 2);
+        check_equal(sh_refused("hvsock completion tcsh"), 2);
+        check_equal(sh("hvsock")->code, 2);
+}
+
+TEST(without_a_broker_the_exit_code_is_5) {
+        check_equal(sh_refused("HVSOCK_MANAGE=/nowhere/manage hvsock tree"), 5);
+        check_equal(sh_refused("HVSOCK_MANAGE=/nowhere/manage hvsock service list --json"), 5);
+        check_equal(sh_refused("HVSOCK_MANAGE=/nowhere/manage hvsock run host true"), 5);
+        check_equal(sh_refused("HVSOCK_SOCKET=/nowhere hvsock id"), 5);
+        check_equal(sh_refused("HVSOCK_SOCKET=/nowhere hvsock nc loopback vsock:1 </dev/null"), 5);
+}
+
+TEST(a_service_is_added_under_a_new_guid_and_found_by_its_name) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        char id[64];
+        strcpy(id, sh_text("hvsock service add 'HV Socket Demo'"));
+        check_equal(strlen(id), 36);
+        check_string(sh_text("hvsock id --service 'HV Socket Demo'"), id);
+        struct json_object *shown = sh_json("hvsock service show --json 'HV Socket Demo'");
+        check_string(text_at(shown, "/service/id"), id);
+        check_string(text_at(shown, "/service/enabled"), "true");
+        check_string(text_at(shown, "/service/bind"), "default");
+        json_object_put(shown);
+        check_equal(sh_refused("hvsock service add 'HV Socket Demo'"), 1);
+        sandbox_close(&sandbox);
+}
+
+TEST(the_options_of_service_add_arrive) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01");
+        check_string(sh_text("hvsock service add --id %s --bind user:root --connect 'host vms' --no-wildcard --disabled "
+                             "--exec '/bin/cat -u' --user root --accept --partition web01 Cat",
+                             MISSING),
+                     MISSING);
+        struct json_object *shown = sh_json("hvsock service show --json %s", MISSING);
+        check_string(text_at(shown, "/service/name"), "Cat");
+        check_string(text_at(shown, "/service/bind"), "user:root");
+        check_string(text_at(shown, "/service/connect"), "host vms");
+        check_string(text_at(shown, "/service/wildcardBinds"), "false");
+        check_string(text_at(shown, "/service/enabled"), "false");
+        check_string(text_at(shown, "/service/exec"), "/bin/cat -u");
+        check_string(text_at(shown, "/service/user"), "root");
+        check_string(text_at(shown, "/service/accept"), "true");
+        check_string(text_at(shown, "/service/partition"), "web01");
+        json_object_put(shown);
+        sandbox_close(&sandbox);
+}
+
+TEST(what_no_drop_in_can_hold_is_refused) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        check_equal(sh_refused("hvsock service add ''"), 2);
+        check_equal(sh_refused("hvsock service add \"$(printf 'a\\nExec=/bin/sh')\""), 2);
+        check_equal(sh_refused("hvsock service add " MISSING), 2);
+        check_equal(sh_refused("hvsock service add vsock:1"), 2);
+        check_equal(sh_refused("hvsock service add ' space'"), 2);
+        check_equal(sh_refused("hvsock service add --id nonsense X"), 2);
+        check_equal(sh_refused("hvsock service add --bind nonsense X"), 2);
+        check_equal(sh_refused("hvsock service add --exec relative X"), 2);
+        check_equal(sh_refused("hvsock service add \"$(head -c 256 /dev/zero | tr '\\0' x)\""), 2);
+        sh_text("hvsock service add \"$(head -c 255 /dev/zero | tr '\\0' x)\"");
+        sandbox_close(&sandbox);
+}
+
+TEST(services_are_disabled_enabled_and_removed) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service Echo");
+        sh_text("hvsock service disable Echo");
+        check_string(sh_text("hvsock service list --json | grep -c '\"enabled\": false'"), "1");
+        sh_text("hvsock service enable Echo");
+        check_string(sh_text("hvsock service list --json | grep -c '\"enabled\": true'"), "1");
+        sh_text("hvsock service remove Echo");
+        check_equal(sh_refused("hvsock service show Echo"), 3);
+        check_equal(sh_refused("hvsock service remove Echo"), 3);
+        check_equal(sh_refused("hvsock service disable %s", MISSING), 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(a_windows_export_is_imported_and_ours_reads_back) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service " MISSING "=Before");
+        sh_text("cd %s && hvsock service export x.reg && head -c 2 x.reg | od -An -tx1 | tr -d ' ' | grep fffe",
+                sandbox.directory);
+        sh_text("hvsock service remove Before");
+        check_string(sh_text("hvsock service import %s/x.reg", sandbox.directory), "1 added, 0 replaced");
+        check_string(sh_text("hvsock id --service Before"), MISSING);
+        check_string(sh_text("hvsock service export | sed s/Before/After/ | hvsock service import"), "0 added, 1 replaced");
+        check_string(sh_text("hvsock id --service After"), MISSING);
+        check_equal(sh_refused("echo nonsense | hvsock service import"), 2);
+        check_equal(sh("hvsock service import /nowhere.reg")->code, 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(partitions_are_added_listed_shown_and_removed) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        char id[64];
+        strcpy(id, sh_text("hvsock vm add web01"));
+        check_equal(strlen(id), 36);
+        check_string(sh_text("hvsock id web01"), id);
+        check_string(sh_text("hvsock vm add web02 --uuid {" MISSING "}"), MISSING);
+        sh_text("hvsock container add web01/db --passthru");
+        sh_text("hvsock container add alone --siblings");
+
+        struct json_object *tree = sh_json("hvsock tree --json");
+        check_equal(json_object_array_length(at(tree, "/partitions")), 5);
+        check_string(text_at(tree, "/partitions/0/path"), "host");
+        json_object_put(tree);
+        check_string(sh_text("hvsock container list --json | grep -o '\"path\": .*' | sort | tr -d '\\n'"),
+                     "\"path\": \"alone\",\"path\": \"web01/db\",");
+        check(strstr(sh_text("hvsock tree"), "db") != NULL);
+
+        check_equal(sh_refused("hvsock vm add web01"), 1);
+        check_equal(sh_refused("hvsock vm add web03 --id " MISSING), 1);
+        check_equal(sh_refused("hvsock vm add parent"), 2);
+        check_equal(sh_refused("hvsock vm add 'a b'"), 2);
+        check_equal(sh_refused("hvsock vm add web03 --id 90db8b89-0d35-4f79-8ce9-49ea0ac8b7cd"), 2);
+        check_equal(sh_refused("hvsock container add nowhere/db"), 3);
+        check_equal(sh_refused("hvsock vm remove web01"), 1); /* db is in it */
+        check_equal(sh_refused("hvsock vm remove alone"), 3); /* it is a container */
+        check_equal(sh_refused("hvsock vm show nowhere"), 3);
+        sh_text("hvsock container remove web01/db");
+        sh_text("hvsock vm remove web01");
+        check_equal(sh_refused("hvsock id web01"), 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(container_show_prints_what_container_engines_want) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--container box=" MISSING);
+        const char *text = sh_text("hvsock container show box");
+        char option[PATH_MAX + 128];
+        snprintf(option, sizeof option, "podman run -v %s/runtime/" MISSING ":/run/hvsock:ro", sandbox.directory);
+        check(strstr(text, option) != NULL);
+        snprintf(option, sizeof option, "docker run -v %s/runtime/" MISSING ":/run/hvsock:ro", sandbox.directory);
+        check(strstr(text, option) != NULL);
+        snprintf(option, sizeof option, "systemd-nspawn --bind-ro=%s/runtime/" MISSING ":/run/hvsock", sandbox.directory);
+        check(strstr(text, option) != NULL);
+        check(access(sh_text("hvsock container show box --json | sed -n 's/.*\"socket\": \"\\(.*\\)\",/\\1/p'"), F_OK) == 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(everything_that_lists_prints_json) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --container web01/db --service Echo");
+        static const char *const lists[] = {"service list", "vm list", "container list", "tree", "ls", "stat", "doctor",
+                                            "service show Echo", "vm show web01", "container show web01/db",
+                                            "why host loopback vsock:1 || true #"};
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+                char command[128];
+                snprintf(command, sizeof command, "hvsock %s", lists[i]);
+                char *end = strstr(command, " ||");
+                if (end)
+                        strcpy(end, " --json || true");
+                else
+                        strcat(command, " --json");
+                struct json_object *object = sh_json("%s", command);
+                check(json_object_is_type(object, json_type_object));
+                json_object_put(object);
+        }
+        sandbox_close(&sandbox);
+}
+
+TEST(why_says_the_rule_and_the_next_command) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --service Echo");
+        const struct outcome *outcome = sh("hvsock why web01 host Echo");
+        check_equal(outcome->code, 1);
+        check(strncmp(outcome->out, "no: ", 4) == 0);
+        check(strstr(outcome->out, "no-listener") != NULL);
+        check(strstr(outcome->out, "ECONNREFUSED") != NULL);
+        check(strstr(outcome->out, "try: ") != NULL);
+
+        check(strstr(sh("hvsock why host web01 %s", MISSING)->out, "not-registered") != NULL);
+        check(strstr(sh("hvsock why host children Echo")->out, "listeners-only") != NULL);
+        check(strstr(sh("hvsock why host parent Echo")->out, "no-parent") != NULL);
+        check(strstr(sh("hvsock why --passthru web01 parent Echo")->out, "passthru-denied") != NULL);
+        sh_text("hvsock service disable Echo");
+        check(strstr(sh("hvsock why web01 parent Echo")->out, "disabled") != NULL);
+        check_equal(sh_refused("hvsock why nowhere host Echo"), 3);
+        check_equal(sh_refused("hvsock why host nowhere Echo"), 3);
+        check_equal(sh_refused("hvsock why host web01 Nothing"), 3);
+        check_equal(sh_refused("hvsock why --user nobodyatall host web01 Echo"), 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(why_judges_as_the_user_that_is_named) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01");
+        sh_text("hvsock service add Guarded --connect nobody");
+        check(strstr(sh("hvsock why --user 12345 web01 parent Guarded")->out, "connect-denied") != NULL);
+        sh_text("hvsock service add Open --connect user:12345");
+        check(strstr(sh("hvsock why --user 12345 host loopback Open")->out, "no-listener") != NULL);
+        sandbox_close(&sandbox);
+}
+
+TEST(doctor_finds_a_mistake_in_a_drop_in_and_says_where) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service Echo");
+        check_equal(sh("hvsock doctor")->code, 0);
+        sh_text("printf 'Format=1\\nElementName=X\\nEnabled=maybe\\n' >%s/services/" MISSING ".conf", sandbox.directory);
+        await_success("hvsock doctor | grep '" MISSING ".conf:3: .*expected'");
+        check_equal(sh("hvsock doctor")->code, 1);
+        check(strstr(sh("hvsock doctor")->out, "fix: ") != NULL);
+        sandbox_close(&sandbox);
+}
+
+TEST(doctor_finds_what_is_wrong_around_a_world) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        const struct outcome *outcome = sh("HVSOCK_SOCKET=/nowhere hvsock doctor");
+        check_equal(outcome->code, 1);
+        check(strstr(outcome->out, "fix: unset HVSOCK_SOCKET") != NULL);
+        outcome = sh("HVSOCK_MANAGE=/nowhere hvsock doctor");
+        check_equal(outcome->code, 1);
+        check(strstr(outcome->out, "fix: unset HVSOCK_MANAGE") != NULL);
+        check(strstr(sh("ulimit -n 64; hvsock doctor")->out, "fix: ulimit -n") != NULL);
+        check(strstr(sh("chmod go+w %s/runtime; hvsock doctor", sandbox.directory)->out, "fix: chmod go-w") != NULL);
+        sh_text("chmod go-w %s/runtime", sandbox.directory);
+        check_equal(sh("hvsock doctor")->code, 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(doctor_knows_a_stale_socket) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        must(kill(sandbox.broker, SIGKILL));
+        await_success("hvsock doctor | grep 'stale socket'");
+        check_equal(sh_refused("hvsock tree"), 5);
+        sandbox_close(&sandbox);
+}
+
+TEST(names_of_strangers_cannot_steer_a_terminal) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        /* A drop-in's name goes through no command of ours. */
+        sh_text("printf 'Format=1\\nElementName=\\302\\2332J\\342\\200\\256evil\\n' >%s/services/" MISSING ".conf",
+                sandbox.directory);
+        await_success("hvsock service list | grep evil");
+        const char *text = sh_text("hvsock service list");
+        check(strstr(text, "\xc2\x9b") == NULL);
+        check(strstr(text, "\xe2\x80\xae") == NULL);
+        text = sh_text("hvsock service list --json");
+        check(strstr(text, "\xc2\x9b") == NULL);
+        check(strstr(text, "\\u009b") != NULL);
+        check(strstr(sh("HVSOCK_MANAGE=\"$(printf '/\\033[2J')\" hvsock tree")->err, "\033") == NULL);
+        sandbox_close(&sandbox);
+}
