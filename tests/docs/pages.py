@@ -94,7 +94,7 @@ def every_rule_is_in_the_page_of_errors():
 
 
 def every_socket_option_is_in_its_page():
-    return missing(found(r"#define (HVSOCKET_\w+) 0x0\d", source("include/hvsocket.h"), 4), page("hv_setsockopt.3"))
+    return missing(found(r"#define (HVSOCKET_\w+) 0x0\d\b", source("include/hvsocket.h"), 4), page("hv_setsockopt.3"))
 
 
 def every_link_leads_somewhere():
