@@ -72,13 +72,13 @@ static bool may_come(int error) {
 
 static int run_connect(const struct endpoint *endpoint, bool waits) {
         for (unsigned ms = WAIT_FIRST_MS;; ms = ms * 2 < WAIT_MAX_MS ? ms * 2 : WAIT_MAX_MS) {
-                int fd, r = new_socket(endpoint, &fd);
+                int fd = -1, r = new_socket(endpoint, &fd);
                 if (r != EXIT_OK)
                         return r;
                 if (hv_connect(fd, (const struct sockaddr *)&endpoint->address, sizeof endpoint->address) == 0) {
                         if (endpoint->is_verbose)
                                 tell_address("connected to", &endpoint->address);
-                        return nc_pump(fd, endpoint->type);
+                        return nc_pump(fd, endpoint->type, false);
                 }
                 int error = errno;
                 if (!waits || !may_come(error)) {
@@ -92,7 +92,7 @@ static int run_connect(const struct endpoint *endpoint, bool waits) {
 }
 
 static int run_listen(const struct endpoint *endpoint, bool keeps) {
-        int listen_fd, r = new_socket(endpoint, &listen_fd);
+        int listen_fd = -1, r = new_socket(endpoint, &listen_fd);
         if (r != EXIT_OK)
                 return r;
         if (hv_bind(listen_fd, (const struct sockaddr *)&endpoint->address, sizeof endpoint->address) < 0 ||
@@ -118,7 +118,7 @@ static int run_listen(const struct endpoint *endpoint, bool keeps) {
                 }
                 if (endpoint->is_verbose)
                         tell_address("connection from", &peer);
-                r = nc_pump(fd, endpoint->type);
+                r = nc_pump(fd, endpoint->type, keeps);
         } while (keeps);
         if (listen_fd >= 0)
                 hv_close(listen_fd);

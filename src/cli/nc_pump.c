@@ -16,6 +16,7 @@
 
 #include "cli/report.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <hvsock.h>
 #include <poll.h>
 #include <pthread.h>
@@ -57,9 +58,14 @@ static void *send_input(void *argument) {
                         sending->input_error = errno;
                         break;
                 }
-                if (wanted[1].revents)
+                bool is_alone = wanted[1].revents;
+                if (is_alone && !wanted[0].revents)
                         return NULL;
                 ssize_t length = read(STDIN_FILENO, sending->buffer, sending->chunk);
+                if (length > 0 && is_alone) {
+                        sending->error = EPIPE;
+                        return NULL;
+                }
                 if (length < 0 && (errno == EINTR || errno == EAGAIN))
                         continue;
                 if (length < 0)
@@ -97,7 +103,16 @@ static int receive_output(int fd, char *buffer, int *ret_output_error) {
         }
 }
 
-int nc_pump(int fd, int socket_type) {
+/* Tells whoever reads it that no more comes. The number stays taken, so that no other file gets it. */
+static void end_output(void) {
+        int nothing = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (nothing >= 0) {
+                dup2(nothing, STDOUT_FILENO);
+                close(nothing);
+        }
+}
+
+int nc_pump(int fd, int socket_type, bool keeps_output) {
         char *buffer = malloc(CHUNK_SIZE * 2);
         /* A message has to fit the peer's idea of one; a stream has no such thing. */
         struct sending sending = {.fd = fd,
@@ -116,6 +131,8 @@ int nc_pump(int fd, int socket_type) {
                 exit(fail(EXIT_FAILED, "standard output", strerror(output_error), NULL));
         if (error)
                 hv_shutdown(fd, SHUT_RDWR);
+        if (!keeps_output)
+                end_output();
         pthread_join(sender, NULL);
         hv_close(fd);
         free(buffer);

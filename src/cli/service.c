@@ -35,9 +35,8 @@ static int run_add(const struct invocation *invocation) {
 
 static const struct verb_option add_options[] = {
         {"id", 0, "GUID", "this ServiceId, not a new one"},
-        {"bind", 0, "RULE", "who may bind: everyone, nobody, host, children, vms, containers, user:NAME, group:NAME,"
-                            " partition:GUID"},
-        {"connect", 0, "RULE", "who may connect: as --bind"},
+        {"bind", 0, "RULE", "who may bind"},
+        {"connect", 0, "RULE", "who may connect"},
         {"no-wildcard", 0, NULL, "listeners bound to wildcard accept nobody"},
         {"disabled", 0, NULL, "registered, but not yet to be used"},
         {"exec", 0, "COMMAND", "start this (an absolute path and arguments) at the first connection", OFFERS_FILES},
@@ -51,6 +50,9 @@ static const struct verb_option add_options[] = {
 const struct verb verb_service_add = {.name = "service add",
                                       .synopsis = "NAME",
                                       .summary = "register a service under a friendly name; prints its ServiceId",
+                                      .details = "RULE is one or more of everyone, nobody, host, children, vms, containers,\n"
+                                                 "user:NAME, group:NAME and partition:GUID; without it, root and group hvsock\n"
+                                                 "on the host and whoever can address the service elsewhere.",
                                       .options = add_options,
                                       .arguments_min = 1,
                                       .arguments_max = 1,
@@ -181,7 +183,7 @@ static int run_show(const struct invocation *invocation) {
         print_row("  as user", field_text(service, "user"));
         print_row("  in", field_text(service, "partition"));
         if (*field_text(service, "exec"))
-                print_row("  for each", field_bool(service, "accept") ? "connection" : "listener");
+                print_row("  once for", field_bool(service, "accept") ? "each connection" : "all connections");
         print_row("From file", field_text(service, "source"));
         printf("%-15s %lld now, %lld in all\n", "Listeners", (long long)field_int(counters, "listenersNow"),
                (long long)field_int(counters, "listenersTotal"));

@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "cli/report.h"
+#include <ctype.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,8 +164,8 @@ static void print_exit_codes(FILE *stream) {
 }
 
 void verb_print_help(const struct verb *verb, FILE *stream) {
-        fprintf(stream, "Usage: hvsock %s [OPTION]...%s%s\n\n%s\n", verb->name, *verb->synopsis ? " " : "", verb->synopsis,
-                verb->summary);
+        fprintf(stream, "Usage: hvsock %s [OPTION]...%s%s\n\n%c%s.\n", verb->name, *verb->synopsis ? " " : "",
+                verb->synopsis, toupper((unsigned char)verb->summary[0]), verb->summary + 1);
         if (verb->details)
                 fprintf(stream, "\n%s\n", verb->details);
         fputs("\nOptions:\n", stream);

@@ -232,16 +232,15 @@ static int make_socket(struct world *world, int *ret_fd) {
         return 0;
 }
 
-int manage_open(struct world *world, int listen_fd) {
+int manage_open(struct world *world, int given_fd) {
+        cleanup(fd_closep) int listen_fd = given_fd;
         bool is_own = listen_fd < 0;
-        cleanup(fd_closep) int made_fd = -1;
         if (is_own) {
-                int r = make_socket(world, &made_fd);
+                int r = make_socket(world, &listen_fd);
                 if (r < 0) {
                         log_write(LOG_LEVEL_ERROR, "%s/manage: %s", world->options.runtime, strerror(-r));
                         return r;
                 }
-                listen_fd = made_fd;
         } else {
                 int flags = fcntl(listen_fd, F_GETFL);
                 if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -262,7 +261,7 @@ int manage_open(struct world *world, int listen_fd) {
                 free(manage);
                 return r;
         }
-        made_fd = -1;
+        listen_fd = -1;
         world->manage = manage;
         broker_observe(world->broker, manage_observe, manage);
         return 0;

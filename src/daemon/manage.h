@@ -14,6 +14,6 @@
 #define MANAGE_MESSAGE_MAX (1u << 20)   /* bytes in a request */
 #define MANAGE_BACKLOG_MAX (16u << 20)  /* bytes queued to one slow reader before it is cut off */
 
-/* `listen_fd` is a listening socket that systemd gave, or -1 to make <runtime>/manage. */
-int manage_open(struct world *world, int listen_fd);
+/* `given_fd` is a listening socket that systemd gave, owned from now on, or -1 to make <runtime>/manage. */
+int manage_open(struct world *world, int given_fd);
 void manage_close(struct world *world);

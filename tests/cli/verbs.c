@@ -281,16 +281,18 @@ TEST(doctor_knows_a_stale_socket) {
 TEST(names_of_strangers_cannot_steer_a_terminal) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
-        /* A drop-in's name goes through no command of ours. */
-        sh_text("printf 'Format=1\\nElementName=\\302\\2332J\\342\\200\\256evil\\n' >%s/services/" MISSING ".conf",
-                sandbox.directory);
-        await_success("hvsock service list | grep evil");
-        const char *text = sh_text("hvsock service list");
-        check(strstr(text, "\xc2\x9b") == NULL);
-        check(strstr(text, "\xe2\x80\xae") == NULL);
-        text = sh_text("hvsock service list --json");
-        check(strstr(text, "\xc2\x9b") == NULL);
-        check(strstr(text, "\\u009b") != NULL);
+        /* The name of a process is its own choice: here a control character, a C1 control and a change of direction. */
+        sh_text("cp \"$(command -v hvsock)\" \"%s/$(printf '\\033\\302\\233J\\342\\200\\256evil')\"", sandbox.directory);
+        pid_t server = sh_begin("cd %s && mkfifo open && exec ./*evil nc -l loopback vsock:1 0<>open", sandbox.directory);
+        await_success("hvsock ls | grep evil");
+        const char *text = sh_text("hvsock ls");
+        check(strstr(text, "\033") == NULL && strstr(text, "\xc2\x9b") == NULL && strstr(text, "\xe2\x80\xae") == NULL);
+        check(strstr(text, "\\x1b\\xc2\\x9bJ") != NULL);
+        text = sh_text("hvsock ls --json");
+        check(strstr(text, "\033") == NULL && strstr(text, "\xc2\x9b") == NULL && strstr(text, "\xe2\x80\xae") == NULL);
+        check(strstr(text, "\\u001b\\u009bJ\\u202eevil") != NULL);
+        must(kill(server, SIGKILL));
+        sh_end(server);
         check(strstr(sh("HVSOCK_MANAGE=\"$(printf '/\\033[2J')\" hvsock tree")->err, "\033") == NULL);
         sandbox_close(&sandbox);
 }
