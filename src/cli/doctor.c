@@ -59,8 +59,8 @@ static void print_diagnosis(struct json_object *diagnosis) {
         printf("  management  %s (%s)\n", printable(field_text(diagnosis, "management")),
                printable(field_text(diagnosis, "managementFrom")));
         if (world)
-                printf("  broker      hvsockd %s, pid %lld, uid %lld; %lld partitions, %lld services, %lld listeners, "
-                       "%lld channels\n",
+                printf("  broker      hvsockd %s, pid %lld, uid %lld; partitions %lld, services %lld, listeners %lld, "
+                       "channels %lld\n",
                        printable(field_text(world, "version")), (long long)field_int(world, "pid"),
                        (long long)field_int(world, "uid"), (long long)field_int(world, "partitions"),
                        (long long)field_int(world, "services"), (long long)field_int(world, "listeners"),

@@ -2,6 +2,7 @@
 
 /* hvsock monitor: each open, refusal and close as it happens. */
 
+#include "base/guid.h"
 #include "cli/management.h"
 #include "cli/verb.h"
 #include <stdio.h>
@@ -10,6 +11,13 @@
 
 static enum colour colour_of(const char *kind) {
         return strcmp(kind, "refuse") == 0 ? COLOUR_BAD : strcmp(kind, "open") == 0 ? COLOUR_GOOD : COLOUR_NOTE;
+}
+
+/* "parent" for its GUID; a GUID that is no word stays itself. */
+static const char *vm_id_name(const char *text) {
+        GUID vm_id;
+        const char *word = guid_parse(text, &vm_id) == 0 ? guid_word(&vm_id) : NULL;
+        return word ? word : text;
 }
 
 static int print_event(struct json_object *reply, void *userdata) {
@@ -28,12 +36,11 @@ static int print_event(struct json_object *reply, void *userdata) {
 
         printf("%s.%03lld %s%-8s%s %s", clock, time_ms % 1000, colour(colour_of(kind)), printable(kind),
                colour(COLOUR_NONE), *from ? printable(from) : "*");
-        printf(" -> %s  %s", printable(*to ? to : field_text(event, "vmId")),
+        printf(" -> %s  %s", printable(*to ? to : vm_id_name(field_text(event, "vmId"))),
                printable(*service ? service : field_text(event, "serviceId")));
         printf("  pid %lld uid %lld", (long long)field_int(event, "pid"), (long long)field_int(event, "uid"));
         if (*field_text(event, "error"))
-                printf("  %s %s: %s", printable(field_text(event, "error")), printable(field_text(event, "rule")),
-                       printable(field_text(event, "text")));
+                printf("  %s %s", printable(field_text(event, "error")), printable(field_text(event, "rule")));
         putchar('\n');
         return finish_output();
 }

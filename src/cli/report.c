@@ -21,7 +21,7 @@ const char *printable(const char *text) {
         static char copies[PRINTABLE_COPIES][PRINTABLE_SIZE];
         static unsigned turn;
         char *copy = copies[turn++ % PRINTABLE_COPIES], *at = copy;
-        const char *end = copy + PRINTABLE_SIZE - 8; /* room for the longest step: "\xNN", or "..." and the NUL */
+        const char *end = copy + PRINTABLE_SIZE - 8; /* room for the longest step: "\NNN", or "..." and the NUL */
 
         while (*text && at < end) {
                 uint32_t code_point = 0;
@@ -32,7 +32,7 @@ const char *printable(const char *text) {
                 } else {
                         length = length ? length : 1;
                         for (size_t i = 0; i < length && at < end; i++)
-                                at += sprintf(at, "\\x%02x", (unsigned char)text[i]);
+                                at += sprintf(at, "\\%03o", (unsigned char)text[i]);
                 }
                 text += length;
         }

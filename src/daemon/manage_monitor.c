@@ -72,6 +72,9 @@ static void put_refusal(const struct world *world, struct json_object *object, c
         char text[HV_REFUSAL_TEXT_SIZE];
         broker_explain(world->broker, event->caller, &event->vm_id, &event->service_id, &event->verdict, text,
                        sizeof text);
+        const struct partition *dialled = partition_by_id(world->broker, &event->vm_id);
+        if (dialled)
+                put_partition(object, "to", "toPath", dialled);
         put_partition(object, "from", "fromPath", event->caller->partition);
         put_address(world, object, &event->vm_id, &event->service_id);
         put_int(object, "pid", event->caller->pid);
