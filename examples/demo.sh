@@ -19,7 +19,11 @@ fi
 
 if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold='' plain=''; fi
 servers=()
-trap 'for pid in "${servers[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
+stop_servers() {
+        local server
+        for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
+}
+trap stop_servers EXIT
 
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
@@ -27,7 +31,7 @@ fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 # A command as it could be typed, then what it prints.
 show() {
         printf '  $ %s\n' "${*@Q}" | sed "s/'\([A-Za-z0-9._/:-]*\)'/\1/g"
-        "$@" | sed 's/^/    /'
+        "$@" | sed 's/./    &/'
 }
 
 # serve PARTITION: the echo server there; returns once it listens.
@@ -35,11 +39,15 @@ serve() {
         local line output
         exec {output}< <(exec hvsock run "$1" -- echo_server 2>&1)
         servers+=($!)
-        read -r line <&"$output" || fail "the server in $1 did not start"
-        case $line in
-        *listening*) printf '  %-10s %s\n' "$1" "$line" ;;
-        *) fail "the server in $1 says: $line" ;;
-        esac
+        # A warning of hvsock comes first where the system forbids namespaces.
+        while read -r line <&"$output"; do
+                case $line in
+                *listening*) printf '  %-10s %s\n' "$1" "$line" && return ;;
+                hvsock:*) printf '  %s\n' "$line" ;;
+                *) break ;;
+                esac
+        done
+        fail "the server in $1 did not start: ${line:-it said nothing}"
 }
 
 # meet FROM TO HOW: a client in FROM dials TO and must hear its own words.
@@ -79,7 +87,7 @@ if refusal=$(hvsock run web01 -- echo_client parent hello "$stranger" 2>&1); the
         fail "an unregistered service was let through: $refusal"
 fi
 printf '%s\n' "$refusal" | sed 's/^/    /'
-show hvsock why web01 parent "$stranger" || [ "${PIPESTATUS[0]}" -ne 0 ]
+if show hvsock why web01 parent "$stranger"; then fail "hvsock why would let it through"; fi
 
 say "That is all of it. Type next:"
 cat <<NEXT

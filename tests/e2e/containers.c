@@ -219,7 +219,7 @@ static long call_look_around(struct call *call) {
         check(directory);
         for (struct dirent *entry; (entry = readdir(directory));)
                 if (entry->d_name[0] != '.')
-                        check_string(entry->d_name, "control");
+                        check(!strcmp(entry->d_name, "control") || !strcmp(entry->d_name, "revocations"));
         closedir(directory);
         check_errno(access((const char *)call->bytes, F_OK), ENOENT); /* the world's own directory */
 
@@ -227,6 +227,7 @@ static long call_look_around(struct call *call) {
         int fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
         check_errno(bind(fd, (struct sockaddr *)&address, sizeof address), EROFS);
         check_errno(unlink("/run/hvsock/control"), EROFS);
+        check(open("/run/hvsock/revocations", O_WRONLY | O_CLOEXEC) < 0 && (errno == EROFS || errno == EACCES));
         check_errno(open("/run/hvsock/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600), EROFS);
         close(fd);
         return 0;

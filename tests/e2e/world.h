@@ -127,3 +127,4 @@ void world_pause_ms(unsigned milliseconds);
 unsigned world_count_descriptors(pid_t pid);
 /* A channel's or listener's descriptor is what a program may not leave; the library's connections to the broker are its own. */
 bool world_is_library_descriptor(int fd);
+unsigned world_count_library_descriptors(void); /* in this process */
