@@ -51,6 +51,7 @@ struct process *process_get(struct world *world, struct partition *partition, ui
         process->partition = partition;
         process->pid = pid;
         list_init(&process->channels);
+        list_init(&process->closed);
         list_init(&process->listeners);
         list_init(&process->left_link);
         if (table_insert(processes, &process->link, hash) < 0) {
@@ -172,7 +173,6 @@ static int client_new(struct world *world, struct partition *partition, int fd, 
         };
         for (unsigned i = 0; i < client->caller.group_count; i++)
                 client->groups[i] = mapped(world, client->groups[i]);
-        client->same_network = probe_sees_network_of(world, fd);
         *ret = client;
         client = NULL;
         return 0;

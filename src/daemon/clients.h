@@ -13,7 +13,7 @@
 #include "wire/message.h"
 
 #define CLIENTS_PER_WAKE_UP 64     /* accepted at once */
-#define REQUESTS_PER_WAKE_UP 16    /* served at once to one client */
+#define REQUESTS_PER_WAKE_UP 1    /* served at once to one client */
 #define REFUSED_CLIENTS_MAX 64     /* over their quota, waiting to be told so */
 #define DESCRIPTORS_RESERVED 128   /* kept from clients: for what they lend, files and children */
 
@@ -23,6 +23,8 @@ struct process {
         uint32_t pid; /* 0: of a pid namespace that the broker does not see; then one process a client */
         unsigned client_count;
         struct list channels;  /* of channel_shell.process_link */
+        struct list closed;    /* those it says it closed, longest ago first: of channel_shell.closed_link */
+        unsigned closed_count;
         struct list listeners; /* of listener_shell.process_link */
         struct list left_link; /* probe.c: a client of it went away */
         int64_t left_delay_ms, left_due_ms;
@@ -34,7 +36,6 @@ struct client {
         struct process *process;
         struct caller caller;
         struct verdict refusal; /* over a quota: the answer to its first request */
-        bool same_network;      /* its abstract names can be seen from the broker's network namespace */
         bool heard;
         uint32_t heard_uid, heard_gid; /* of its first message: real ids, where `caller` has effective ones */
         struct list link;

@@ -223,6 +223,12 @@ int connect_at_once(int fd, const struct sockaddr_un *address, socklen_t length)
         return r;
 }
 
+/* Everything but which channel it is. */
+static bool is_same_but_channel(const struct connector_name *a, const struct connector_name *b) {
+        return a->flags == b->flags && a->pid == b->pid && a->uid == b->uid && a->gid == b->gid &&
+               guid_equal(&a->dialled_vm_id, &b->dialled_vm_id) && guid_equal(&a->dial_back_vm_id, &b->dial_back_vm_id);
+}
+
 /* The name of a socket that a broker named before: as authentic as a new one, and good for the same address only. */
 static int adopt_name(struct client *client, int fd, struct connector_name *name) {
         struct sockaddr_un address;
@@ -232,10 +238,7 @@ static int adopt_name(struct client *client, int fd, struct connector_name *name
         if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
                 return -errno;
         if (connector_name_decode(&address, length, &old) < 0 ||
-            old.tag != connector_tag(&old, client->world, partition_id) || old.flags != name->flags ||
-            old.pid != name->pid || old.uid != name->uid || old.gid != name->gid ||
-            !guid_equal(&old.dialled_vm_id, &name->dialled_vm_id) ||
-            !guid_equal(&old.dial_back_vm_id, &name->dial_back_vm_id))
+            old.tag != connector_tag(&old, client->world, partition_id) || !is_same_but_channel(&old, name))
                 return -EINVAL;
         if (broker_channel_find(client->world->broker, &old.ephemeral_id))
                 return -EISCONN;
@@ -243,31 +246,52 @@ static int adopt_name(struct client *client, int fd, struct connector_name *name
         return 0;
 }
 
-static int name_connector(struct client *client, const struct wire_request *request, const struct route *route, int fd,
-                          struct connector_name *ret_name, struct channel_shell *shell) {
-        struct connector_name name = {
-                .dial_back_vm_id = route->resolution.dial_back_vm_id,
-                .dialled_vm_id = request->vm_id,
-                .pid = client->caller.pid,
-                .uid = client->caller.uid,
-                .gid = client->caller.gid,
-        };
+static int bind_name(int fd, const struct channel_shell *shell) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        memcpy(address.sun_path, shell->name, sizeof shell->name);
+        return bind(fd, (struct sockaddr *)&address, shell->address_length) < 0 ? -errno : 0;
+}
+
+static void keep_name(struct channel_shell *shell, const struct connector_name *name) {
         struct sockaddr_un address;
-        int r = connector_name_seal(&name, client->world, &client->caller.partition->vm_id);
-        if (r < 0)
-                return r;
-        socklen_t length = connector_name_encode(&name, &address);
-        r = bind(fd, (struct sockaddr *)&address, length) < 0 ? -errno : 0;
-        if (r == -EINVAL) {
-                r = adopt_name(client, fd, &name);
-                length = connector_name_encode(&name, &address);
-        }
-        if (r < 0)
-                return r;
-        *ret_name = name;
-        shell->address_length = (uint8_t)length;
+        shell->address_length = (uint8_t)connector_name_encode(name, &address);
         memcpy(shell->name, address.sun_path, sizeof shell->name);
-        return 0;
+}
+
+/* Gives the name of a closed channel again, which proves that channel gone. Whether it did. */
+static bool name_again(struct client *client, int fd, struct connector_name *name, struct channel_shell *shell) {
+        struct channel_shell *rested = probe_rested(client->process);
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        struct connector_name old;
+        if (!rested || rested->network != shell->network)
+                return false;
+        memcpy(address.sun_path, rested->name, sizeof rested->name);
+        if (connector_name_decode(&address, rested->address_length, &old) < 0 || !is_same_but_channel(&old, name))
+                return false;
+        int r = bind_name(fd, rested);
+        if (r == -EADDRINUSE)
+                probe_still_open(rested);
+        if (r < 0)
+                return false;
+        *name = old;
+        channel_forget(client->world, rested->channel);
+        return true;
+}
+
+/* *name comes with all but its ephemeral ServiceId and tag. */
+static int name_connector(struct client *client, int fd, struct connector_name *name, struct channel_shell *shell) {
+        int r = 0;
+        if (!name_again(client, fd, name, shell)) {
+                r = connector_name_seal(name, client->world, &client->caller.partition->vm_id);
+                if (r < 0)
+                        return r;
+                keep_name(shell, name);
+                r = bind_name(fd, shell);
+                if (r == -EINVAL)
+                        r = adopt_name(client, fd, name);
+        }
+        keep_name(shell, name);
+        return r;
 }
 
 static struct verdict ask_route(struct world *world, const struct connect_request *request, struct route *ret_route) {
@@ -324,11 +348,19 @@ struct verdict lend_connect(struct client *client, const struct wire_request *re
                 return verdict;
 
         cleanup(freep) struct channel_shell *shell = calloc(1, sizeof *shell);
-        struct connector_name name;
-        int r = shell ? name_connector(client, request, &route, fd, &name, shell) : -ENOMEM;
+        if (!shell)
+                return kernel_says(ENOMEM);
+        shell->network = network_of(fd);
+        struct connector_name name = {
+                .dial_back_vm_id = route.resolution.dial_back_vm_id,
+                .dialled_vm_id = request->vm_id,
+                .pid = client->caller.pid,
+                .uid = client->caller.uid,
+                .gid = client->caller.gid,
+        };
+        int r = name_connector(client, fd, &name, shell);
         if (r < 0)
                 return kernel_says(r);
-        shell->same_network = client->same_network;
         verdict = connect_named(client, &ask, fd, &route);
         if (verdict.error)
                 return verdict;

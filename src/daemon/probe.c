@@ -34,14 +34,14 @@ static struct listener_shell *listener_shell_of(struct list *link) {
 
 /* Asking the kernel. */
 
-static uint64_t network_of(int fd) {
+uint64_t network_of(int fd) {
         uint64_t cookie = 0;
         socklen_t size = sizeof cookie;
         return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) < 0 ? 0 : cookie;
 }
 
-bool probe_sees_network_of(const struct world *world, int fd) {
-        return world->probe->network && network_of(fd) == world->probe->network;
+static bool is_seen(const struct probe *probe, const struct channel_shell *shell) {
+        return shell->network && shell->network == probe->network;
 }
 
 bool listener_answers(const struct world *world, const struct sockaddr_un *address, socklen_t length) {
@@ -57,7 +57,7 @@ bool listener_is_alive(const struct world *world, const struct listener *listene
 
 /* A bind that fails leaves the socket as it was, good for the next; one that succeeds uses it up. */
 static bool channel_is_alive(struct probe *probe, const struct channel_shell *shell) {
-        if (!shell->same_network)
+        if (!is_seen(probe, shell))
                 return shell->process->client_count > 0;
         int type = shell->channel->socket_type;
         int *fd = &probe->connector_fds[type == SOCK_SEQPACKET];
@@ -109,11 +109,23 @@ void listener_forget(struct world *world, struct listener *listener) {
         activation_address_free(world, &service_id);
 }
 
+struct channel_shell *probe_rested(const struct process *process) {
+        return process->closed_count > PROBE_RESTED ? container_of(process->closed.next, struct channel_shell, closed_link) : NULL;
+}
+
+void probe_still_open(struct channel_shell *shell) {
+        if (list_is_empty(&shell->closed_link))
+                return;
+        list_unlink(&shell->closed_link);
+        shell->process->closed_count--;
+}
+
 static void channel_shell_free(struct world *world, struct channel *channel) {
         struct channel_shell *shell = channel->shell;
         channel->shell = NULL;
         if (!shell)
                 return;
+        probe_still_open(shell);
         list_unlink(&shell->process_link);
         list_unlink(&shell->suspect_link);
         process_release(world, shell->process);
@@ -150,7 +162,9 @@ static bool probe_suspects(struct probe *probe, unsigned budget) {
         for (; budget && !list_is_empty(&probe->suspect_channels); budget--) {
                 struct channel_shell *shell = channel_shell_of(probe->suspect_channels.next);
                 list_unlink(&shell->suspect_link);
-                if (!channel_is_alive(probe, shell))
+                if (channel_is_alive(probe, shell))
+                        probe_still_open(shell);
+                else
                         channel_forget(probe->world, shell->channel);
         }
         return !list_is_empty(&probe->suspect_listeners) || !list_is_empty(&probe->suspect_channels);
@@ -178,6 +192,7 @@ void probe_add_channel(struct world *world, struct channel *channel, struct chan
         shell->process = process;
         list_append(&process->channels, &shell->process_link);
         list_init(&shell->suspect_link);
+        list_init(&shell->closed_link);
         channel->shell = shell;
         probe->channel_count++;
         if (++probe->opened_since_sweep >= probe->sweep_after)
@@ -191,9 +206,13 @@ void probe_closed(struct client *client, const GUID *ephemeral_ids, unsigned cou
                 struct channel_shell *shell = channel ? channel->shell : NULL;
                 if (!shell || shell->process->partition != client->caller.partition)
                         continue;
-                if (shell->same_network) {
+                if (is_seen(world->probe, shell)) {
                         suspect_channel(world->probe, shell);
                         suspect_soon(world->probe, PROBE_CLOSED_MS);
+                        if (shell->process == client->process && list_is_empty(&shell->closed_link)) {
+                                list_append(&client->process->closed, &shell->closed_link);
+                                client->process->closed_count++;
+                        }
                 } else if (shell->process == client->process) {
                         channel_forget(world, channel);
                 }

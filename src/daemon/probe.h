@@ -12,6 +12,12 @@
  * network namespace; elsewhere the library's word, and the life of the
  * process's control connections, decide.
  *
+ * Asking after a channel that was closed costs a socket, since the bind succeeds
+ * and uses it up. Mostly that is saved: the next socket that the process connects
+ * to the same VmId is bound to the closed channel's name, which it needs anyway,
+ * and the kernel's consent proves that the channel is gone. A name rests until
+ * PROBE_RESTED more were closed, so that an acceptor seldom sees it twice.
+ *
  * What may have died is put among the suspects, which are asked after a few at
  * each turn of the loop: a channel that its library says it closed, and all of a
  * process one of whose connections went away (several times, ever less often: a
@@ -23,8 +29,9 @@
 #include "daemon/clients.h"
 #include "wire/name.h"
 
-#define PROBES_PER_TURN 64      /* system calls between two turns of the loop */
+#define PROBES_PER_TURN 16      /* between two turns of the loop */
 #define PROBE_CLOSED_MS 100     /* a channel that its library closed is asked after by then */
+#define PROBE_RESTED 32u        /* as many channels of a process are closed before the name of the first is given again */
 #define PROBE_LEFT_MIN_MS 20    /* after a connection went away: this soon, then twice as long each time */
 #define PROBE_LEFT_MAX_MS 2000  /* and not after this */
 #define PROBE_SWEEP_MIN 256u    /* channels opened between two sweeps, at least */
@@ -43,17 +50,17 @@ struct listener_shell {
 struct channel_shell {
         struct channel *channel;
         struct process *process;
-        struct list process_link, suspect_link;
-        bool same_network;
+        struct list process_link, suspect_link, closed_link;
+        uint64_t network;         /* cookie of the connector's network namespace */
         uint8_t address_length;
-        char name[1 + CONNECTOR_NAME_SIZE]; /* sun_path */
+        char name[1 + CONNECTOR_NAME_SIZE]; /* the connector's sun_path */
 };
 
 int probe_open(struct world *world);
 void probe_close(struct world *world);
 
-/* Whether abstract names of the network namespace of this socket's maker can be seen. */
-bool probe_sees_network_of(const struct world *world, int fd);
+/* Cookie of the network namespace that a socket belongs to; 0 when it is no socket. */
+uint64_t network_of(int fd);
 
 /* Puts a new listener in the care of this room. -ENOMEM. */
 int probe_add_listener(struct world *world, struct listener *listener, struct process *process);
@@ -67,6 +74,10 @@ void listener_forget(struct world *world, struct listener *listener);
 void probe_add_channel(struct world *world, struct channel *channel, struct channel_shell *shell, struct process *process);
 void channel_forget(struct world *world, struct channel *channel);
 
+/* A closed channel of this process whose name has rested, or NULL. */
+struct channel_shell *probe_rested(const struct process *process);
+/* The kernel says that it is open: its process was wrong, or shares it with another. */
+void probe_still_open(struct channel_shell *shell);
 /* A library says that it closed these channels. */
 void probe_closed(struct client *client, const GUID *ephemeral_ids, unsigned count);
 /* One of the process's control connections went away. */

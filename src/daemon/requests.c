@@ -168,8 +168,11 @@ int request_serve(struct client *client, const struct wire_request *request, int
                 return 0;
         }
         verdict = serve(client, request, fd, &reply);
-        discard(fd);
-        if (verdict.error)
+        if (verdict.error) {
+                discard(fd);
                 refuse(client, request, &verdict, &reply);
+        } else {
+                fd_close(fd); /* it was bound: it is a Unix socket */
+        }
         return reply_send(client, &reply, -1);
 }
