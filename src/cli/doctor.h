@@ -5,8 +5,8 @@
 
 #include <json-c/json.h>
 
-__attribute__((format(printf, 5, 6))) void add_problem(struct json_object *problems, const char *severity, const char *what,
-                                                       const char *fix, const char *why_format, ...);
+__attribute__((format(printf, 5, 6))) void add_problem(struct json_object *problems, const char *severity,
+                                                       const char *what, const char *fix, const char *why_format, ...);
 
 void diagnose_socket(struct json_object *diagnosis, struct json_object *problems);
 /* *ret_world: GetWorld's reply, or NULL when nobody answers. */

@@ -77,7 +77,8 @@ static void judge(const struct place *place, const char *variable, int type, str
                 add_problem(problems, "error", place->path, geteuid() == 0 ? "systemctl start hvsockd" : "hvsockd &",
                             "no hvsockd is running, neither this user's nor the system's");
         else if (r == -ECONNREFUSED)
-                add_problem(problems, "error", place->path, RESTART, "a stale socket: the hvsockd that made it is gone");
+                add_problem(problems, "error", place->path, RESTART,
+                            "a stale socket: the hvsockd that made it is gone");
         else if (r == -EACCES || r == -EPERM)
                 add_problem(problems, "warning", place->path, "sudo usermod -aG hvsock \"$USER\" and log in again",
                             "this user may not open it");
@@ -127,8 +128,8 @@ void diagnose_world(struct json_object *problems, struct json_object *world) {
                 judge_directory(problems, json_object_get_string(field_at(world, "serviceDirectories", i)),
                                 "the definitions of services");
         if (strcmp(field_text(world, "version"), HVSOCK_VERSION) != 0)
-                add_problem(problems, "warning", "hvsockd", RESTART, "it is version %s, this command is " HVSOCK_VERSION,
-                            field_text(world, "version"));
+                add_problem(problems, "warning", "hvsockd", RESTART,
+                            "it is version %s, this command is " HVSOCK_VERSION, field_text(world, "version"));
         if (strcmp(runtime, "/run/hvsock") == 0 && !getgrnam("hvsock"))
                 add_problem(problems, "warning", "group hvsock", "sudo groupadd --system hvsock",
                             "there is none, so only root may use services on this host");

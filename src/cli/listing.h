@@ -5,7 +5,7 @@
 
 #include <libsmartcols/libsmartcols.h>
 
-/* Column names; one that starts with '>' is aligned to the right, with '^' bears the tree. NULL ends. NULL on no memory. */
+/* Column names, ended by NULL: '>' in front aligns to the right, '^' bears the tree. NULL when there is no memory. */
 struct libscols_table *listing_new(const char *const *columns);
 struct libscols_line *listing_line(struct libscols_table *listing, struct libscols_line *parent);
 __attribute__((format(printf, 3, 4))) void listing_cell(struct libscols_line *line, unsigned column, const char *format,

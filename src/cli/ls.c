@@ -14,8 +14,8 @@ static const char *service_of(struct json_object *object) {
 }
 
 /* "nc[123]", or "" when nobody knows. */
-static void put_process(struct libscols_line *line, unsigned column, struct json_object *object, const char *command_key,
-                        const char *pid_key) {
+static void put_process(struct libscols_line *line, unsigned column, struct json_object *object,
+                        const char *command_key, const char *pid_key) {
         long long pid = field_int(object, pid_key);
         if (pid > 0)
                 listing_cell(line, column, "%s[%lld]", field_text(object, command_key), pid);
@@ -70,10 +70,11 @@ static int run_ls(const struct invocation *invocation) {
 
 static const struct verb_option options[] = {OPTION_JSON, OPTIONS_END};
 
-const struct verb verb_ls = {.name = "ls",
-                             .synopsis = "",
-                             .summary = "list listeners and open channels: both ends, service, process, age",
-                             .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. PROCESS is\n"
-                                        "who listens, or who connected. \"remaining\" channels belong to a disabled service.",
-                             .options = options,
-                             .run = run_ls};
+const struct verb verb_ls = {
+        .name = "ls",
+        .synopsis = "",
+        .summary = "list listeners and open channels: both ends, service, process, age",
+        .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. PROCESS is\n"
+                   "who listens, or who connected. \"remaining\" channels belong to a disabled service.",
+        .options = options,
+        .run = run_ls};

@@ -83,7 +83,8 @@ static int tell_refusal(const char *method, const char *error, struct json_objec
                 return fail(EXIT_FAILED, field_text(parameters, "limit"), why, "hvsock stat");
         }
         if (strcmp(name, "PermissionDenied") == 0)
-                return fail(EXIT_DENIED, method, "only root and the owner of this world may change it", "sudo hvsock ...");
+                return fail(EXIT_DENIED, method, "only root and the owner of this world may change it",
+                            "sudo hvsock ...");
         if (strcmp(name, "Failed") == 0)
                 return fail(EXIT_FAILED, what, field_text(parameters, "why"), "hvsock doctor");
         return fail(EXIT_FAILED, method, error, "hvsock doctor");

@@ -49,7 +49,8 @@ int service_named(const char *text, GUID *ret_service_id) {
                 errno = 0;
                 unsigned long port = strtoul(text + 6, &end, 10);
                 if (text[6] < '0' || text[6] > '9' || *end || errno || port > HV_PORT_MAX)
-                        return fail(EXIT_USAGE, text, "expected vsock: and a port from 0 to 2147483647", "hvsock nc --help");
+                        return fail(EXIT_USAGE, text, "expected vsock: and a port from 0 to 2147483647",
+                                    "hvsock nc --help");
                 hv_service_from_port((uint32_t)port, ret_service_id);
                 return EXIT_OK;
         }

@@ -63,8 +63,10 @@ const char *colour(enum colour colour) {
                 const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
                 enabled = isatty(STDOUT_FILENO) && !(no_colour && *no_colour) && terminal && strcmp(terminal, "dumb");
         }
-        static const char *const sequences[] = {
-                [COLOUR_NONE] = "\033[0m", [COLOUR_BAD] = "\033[31m", [COLOUR_GOOD] = "\033[32m", [COLOUR_NOTE] = "\033[33m"};
+        static const char *const sequences[] = {[COLOUR_NONE] = "\033[0m",
+                                                [COLOUR_BAD] = "\033[31m",
+                                                [COLOUR_GOOD] = "\033[32m",
+                                                [COLOUR_NOTE] = "\033[33m"};
         return enabled ? sequences[colour] : "";
 }
 

@@ -103,7 +103,8 @@ int namespace_enter(const char *directory, struct covers *covers) {
             mount(NULL, directory, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | COVER_FLAGS, NULL) < 0)
                 return -errno;
         for (size_t i = 0; i < covers->count; i++)
-                if (is_mounted[i] && mount(NULL, covers->paths[i], NULL, MS_REMOUNT | MS_RDONLY | COVER_FLAGS, NULL) < 0)
+                if (is_mounted[i] &&
+                    mount(NULL, covers->paths[i], NULL, MS_REMOUNT | MS_RDONLY | COVER_FLAGS, NULL) < 0)
                         return -errno;
 
         /* The working directory is reached anew, so that it is not one that a cover hides. */

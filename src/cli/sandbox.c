@@ -97,9 +97,10 @@ const struct verb verb_sandbox = {
         .name = "sandbox",
         .synopsis = "[--] COMMAND [ARGUMENT]...",
         .summary = "run a command on the host of a new, private world that is gone afterwards",
-        .details = "The world has the named partitions and services, and its host is called \"host\". COMMAND finds it\n"
-                   "by HVSOCK_SOCKET and HVSOCK_MANAGE; `hvsock run PARTITION -- ...` inside it runs a program in\n"
-                   "another partition. When COMMAND ends, so does all that it started.",
+        .details =
+                "The world has the named partitions and services, and its host is called \"host\". COMMAND finds it\n"
+                "by HVSOCK_SOCKET and HVSOCK_MANAGE; `hvsock run PARTITION -- ...` inside it runs a program in\n"
+                "another partition. When COMMAND ends, so does all that it started.",
         .options = options,
         .arguments_min = 1,
         .arguments_max = ARGUMENTS_ANY,

@@ -83,7 +83,8 @@ static void show_log(const char *path) {
 }
 
 static void become_broker(const struct sandbox *sandbox, const char *notify_name, const char *log_path) {
-        char path[PATH_MAX], runtime[PATH_MAX + 16], state[PATH_MAX + 16], services[PATH_MAX + 16], config[PATH_MAX + 16];
+        char path[PATH_MAX], runtime[PATH_MAX + 16], state[PATH_MAX + 16], services[PATH_MAX + 16],
+                config[PATH_MAX + 16];
         const char *program = broker_path(path);
         snprintf(runtime, sizeof runtime, "%s/runtime", sandbox->directory);
         snprintf(state, sizeof state, "%s/state", sandbox->directory);

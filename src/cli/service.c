@@ -47,16 +47,17 @@ static const struct verb_option add_options[] = {
         OPTIONS_END,
 };
 
-const struct verb verb_service_add = {.name = "service add",
-                                      .synopsis = "NAME",
-                                      .summary = "register a service under a friendly name; prints its ServiceId",
-                                      .details = "RULE is one or more of everyone, nobody, host, children, vms, containers,\n"
-                                                 "user:NAME, group:NAME and partition:GUID; without it, root and group hvsock\n"
-                                                 "on the host and whoever can address the service elsewhere.",
-                                      .options = add_options,
-                                      .arguments_min = 1,
-                                      .arguments_max = 1,
-                                      .run = run_add};
+const struct verb verb_service_add = {
+        .name = "service add",
+        .synopsis = "NAME",
+        .summary = "register a service under a friendly name; prints its ServiceId",
+        .details = "RULE is one or more of everyone, nobody, host, children, vms, containers,\n"
+                   "user:NAME, group:NAME and partition:GUID; without it, root and group hvsock\n"
+                   "on the host and whoever can address the service elsewhere.",
+        .options = add_options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+        .run = run_add};
 
 static int run_remove(const struct invocation *invocation) {
         int result = EXIT_OK;
@@ -89,8 +90,8 @@ static int set_enabled(const struct invocation *invocation, bool enabled) {
                 if (remaining > 0) {
                         char why[160];
                         snprintf(why, sizeof why,
-                                 "%lld open channels end at their program's next call; the kernel lets nobody end those "
-                                 "of programs without libhvsock",
+                                 "%lld open channels end at their program's next call; the kernel lets nobody end "
+                                 "those of programs without libhvsock",
                                  remaining);
                         fail(EXIT_OK, invocation->arguments[i], why, "hvsock ls");
                 }

@@ -84,7 +84,8 @@ static int run_stat(const struct invocation *invocation) {
                         return fail(EXIT_USAGE, given, "expected seconds, from 0.1 to 86400, after --watch",
                                     "hvsock stat --watch 2");
         }
-        struct timespec pause = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+        struct timespec pause = {.tv_sec = (time_t)seconds,
+                                 .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
         int r = print_once(as_json, watches);
         while (watches && r == EXIT_OK) {
                 clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);

@@ -21,10 +21,12 @@ static int print_tree(struct json_object *reply) {
         size_t count = field_count(reply, "partitions");
         struct libscols_line **lines = calloc(count + 1, sizeof *lines);
         struct libscols_table *listing =
-                lines ? listing_new((const char *const[]){"^PARTITION", "KIND", "VMID", "STATE", ">LISTENERS", ">CHANNELS", NULL})
+                lines ? listing_new((const char *const[]){"^PARTITION", "KIND", "VMID", "STATE", ">LISTENERS",
+                                                          ">CHANNELS", NULL})
                       : NULL;
         for (size_t i = 0; listing && i < count; i++) {
-                struct json_object *partition = field_at(reply, "partitions", i), *counters = field(partition, "counters");
+                struct json_object *partition = field_at(reply, "partitions", i),
+                                   *counters = field(partition, "counters");
                 lines[i] = listing_line(listing, line_of_parent(reply, lines, i, field_text(partition, "parent")));
                 listing_cell(lines[i], 0, "%s", field_text(partition, "label"));
                 listing_cell(lines[i], 1, "%s", field_text(partition, "kind"));

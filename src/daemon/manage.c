@@ -73,7 +73,8 @@ static int connection_write(struct manage_connection *connection) {
         return 0;
 }
 
-/* The length of the first complete message, its NUL not counted; SIZE_MAX when there is none. Looks at each byte once. */
+/* The length of the first complete message, its NUL not counted; SIZE_MAX when there is none. Looks at each byte once.
+ */
 static size_t first_message(struct manage_connection *connection) {
         const struct byte_queue *received = &connection->received;
         size_t length = byte_queue_length(received);
@@ -150,7 +151,8 @@ static int connection_new(struct manage *manage, int *fd) {
                 return -errno;
         bool is_trusted = may_change(manage, credentials.uid);
         if (manage->connection_count >= MANAGE_CONNECTIONS_MAX - (is_trusted ? 0 : MANAGE_CONNECTIONS_RESERVED)) {
-                log_stranger(LOG_LEVEL_NOTICE, "management: too many connections; pid %d is turned away", credentials.pid);
+                log_stranger(LOG_LEVEL_NOTICE, "management: too many connections; pid %d is turned away",
+                             credentials.pid);
                 return -ENOBUFS;
         }
 

@@ -142,7 +142,8 @@ static struct json_object *problems_of(const struct world *world) {
 
         /* The registry is in order of name: those that share one are neighbours. */
         const struct service *before = NULL;
-        for (const struct service *service = NULL; (service = registry_next(world->broker, service)); before = service) {
+        for (const struct service *service = NULL; (service = registry_next(world->broker, service));
+             before = service) {
                 if (!before || strcmp(before->definition.name, service->definition.name) != 0)
                         continue;
                 char id[HV_GUID_TEXT_SIZE], why[128], fix[128];

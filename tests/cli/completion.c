@@ -52,9 +52,10 @@ TEST(bash_completes_a_name_with_spaces) {
                 test_skip("no bash");
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--service 'HV Socket Demo'");
-        check_string(sh_text("bash -c 'source <(hvsock completion bash); COMP_WORDS=(hvsock service show HV); COMP_CWORD=3; "
-                             "_hvsock; printf \"%%s\" \"${COMPREPLY[@]}\"'"),
-                     "HV\\ Socket\\ Demo");
+        check_string(
+                sh_text("bash -c 'source <(hvsock completion bash); COMP_WORDS=(hvsock service show HV); COMP_CWORD=3; "
+                        "_hvsock; printf \"%%s\" \"${COMPREPLY[@]}\"'"),
+                "HV\\ Socket\\ Demo");
         sandbox_close(&sandbox);
 }
 

@@ -99,7 +99,8 @@ TEST(a_service_introduces_itself_and_its_interface) {
         check_string(description, source);
         json_object_put(reply);
         check_error(fd,
-                    "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"no.such\"}}",
+                    "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":{\"interface\":\"no."
+                    "such\"}}",
                     "org.varlink.service.InterfaceNotFound", "/parameters/interface", "no.such");
         close(fd);
         sandbox_close(&sandbox);
@@ -108,7 +109,8 @@ TEST(a_service_introduces_itself_and_its_interface) {
 TEST(every_method_of_the_interface_is_answered) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
-        FILE *methods = popen("sed -n 's/^method \\([A-Za-z]*\\).*/\\1/p' $HVSOCK_SOURCE/src/daemon/io.hvsock.varlink", "r");
+        FILE *methods =
+                popen("sed -n 's/^method \\([A-Za-z]*\\).*/\\1/p' $HVSOCK_SOURCE/src/daemon/io.hvsock.varlink", "r");
         char name[64], call[256];
         unsigned count = 0;
         for (int fd; fgets(name, sizeof name, methods); count++) {
@@ -127,8 +129,8 @@ TEST(unknown_methods_and_interfaces_are_told_apart) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
         int fd = dial(&sandbox);
-        check_error(fd, "{\"method\":\"io.hvsock.Frobnicate\"}", "org.varlink.service.MethodNotFound", "/parameters/method",
-                    "io.hvsock.Frobnicate");
+        check_error(fd, "{\"method\":\"io.hvsock.Frobnicate\"}", "org.varlink.service.MethodNotFound",
+                    "/parameters/method", "io.hvsock.Frobnicate");
         check_error(fd, "{\"method\":\"org.varlink.service.X\"}", "org.varlink.service.MethodNotFound", NULL, NULL);
         check_error(fd, "{\"method\":\"io.other.Method\"}", "org.varlink.service.InterfaceNotFound",
                     "/parameters/interface", "io.other");
@@ -155,7 +157,8 @@ TEST(parameters_of_a_wrong_type_are_named) {
                 {"AddPartition", "{\"label\":\"a\",\"kind\":{}}", "kind"},
                 {"Why", "{\"from\":\"host\",\"vmId\":\"loopback\",\"service\":\"Echo\",\"uid\":\"0\"}", "uid"},
                 {"Why", "{\"from\":\"host\",\"vmId\":\"loopback\",\"service\":\"Echo\",\"uid\":1.5}", "uid"},
-                {"Why", "{\"from\":\"host\",\"vmId\":\"loopback\",\"service\":\"Echo\",\"uid\":99999999999999999999}", "uid"},
+                {"Why", "{\"from\":\"host\",\"vmId\":\"loopback\",\"service\":\"Echo\",\"uid\":99999999999999999999}",
+                 "uid"},
                 {"Why", "{\"from\":\"host\",\"vmId\":\"loopback\",\"service\":\"Echo\",\"groups\":[-1]}", "groups"},
                 {"Why", "{\"from\":\"host\",\"vmId\":\"loopback\",\"service\":\"Echo\",\"groups\":[\"0\"]}", "groups"},
         };
@@ -163,7 +166,8 @@ TEST(parameters_of_a_wrong_type_are_named) {
                 char call[512];
                 snprintf(call, sizeof call, "{\"method\":\"io.hvsock.%s\",\"parameters\":%s}", wrong[i].method,
                          wrong[i].parameters);
-                check_error(fd, call, "org.varlink.service.InvalidParameter", "/parameters/parameter", wrong[i].offender);
+                check_error(fd, call, "org.varlink.service.InvalidParameter", "/parameters/parameter",
+                            wrong[i].offender);
         }
         check_error(fd, "{\"method\":\"io.hvsock.Why\",\"parameters\":{\"from\":\"host\",\"vmId\":\"loopback\","
                         "\"service\":\"Echo\",\"uid\":4294967296}}",
@@ -176,12 +180,20 @@ TEST(what_is_no_call_ends_the_connection_alone) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
         static const char *const bad[] = {
-                "", "{", "nonsense", "[]", "1", "{\"method\":1}", "{}", "{\"method\":\"a\"} x",
+                "",
+                "{",
+                "nonsense",
+                "[]",
+                "1",
+                "{\"method\":1}",
+                "{}",
+                "{\"method\":\"a\"} x",
                 "{\"method\":\"org.varlink.service.GetInfo\",\"parameters\":[]}",
                 "{\"method\":\"org.varlink.service.GetInfo\",\"more\":1}",
                 "{\"method\":\"org.varlink.service.GetInfo\",\"oneway\":\"no\"}",
                 "{\"method\":\"\xff\"}",
-                "{\"method\":\"org.varlink.service.GetInfo\",\"parameters\":{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]}}",
+                "{\"method\":\"org.varlink.service.GetInfo\",\"parameters\":{\"a\":[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]"
+                "]]]]]}}",
         };
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
                 int fd = dial(&sandbox);
@@ -195,7 +207,8 @@ TEST(what_is_no_call_ends_the_connection_alone) {
 
 /* A call of exactly `size` bytes, its NUL not counted. Returns whether it was answered. */
 static bool answered_with_size(const struct sandbox *sandbox, size_t size) {
-        static const char head[] = "{\"method\":\"io.hvsock.GetService\",\"parameters\":{\"service\":\"", tail[] = "\"}}";
+        static const char head[] = "{\"method\":\"io.hvsock.GetService\",\"parameters\":{\"service\":\"",
+                          tail[] = "\"}}";
         char *call = malloc(size + 1);
         memset(call, 'x', size);
         memcpy(call, head, sizeof head - 1);
@@ -229,7 +242,8 @@ TEST(pipelined_calls_are_answered_in_order) {
         int fd = dial(&sandbox);
         char call[256];
         for (int i = 0; i < 100; i++) {
-                snprintf(call, sizeof call, "{\"method\":\"io.hvsock.GetService\",\"parameters\":{\"service\":\"nr %d\"}}", i);
+                snprintf(call, sizeof call,
+                         "{\"method\":\"io.hvsock.GetService\",\"parameters\":{\"service\":\"nr %d\"}}", i);
                 say(fd, call);
         }
         for (int i = 0; i < 100; i++) {
@@ -265,7 +279,8 @@ TEST(oneway_calls_are_done_and_not_answered) {
         say(fd, "{\"method\":\"io.hvsock.AddService\",\"parameters\":{\"name\":\"Quiet\"},\"oneway\":true}");
         say(fd, "{\"method\":\"io.hvsock.AddService\",\"parameters\":{},\"oneway\":true}");
         say(fd, "{\"method\":\"io.hvsock.ListServices\",\"oneway\":true}");
-        struct json_object *reply = ask(fd, "{\"method\":\"io.hvsock.GetService\",\"parameters\":{\"service\":\"Quiet\"}}");
+        struct json_object *reply =
+                ask(fd, "{\"method\":\"io.hvsock.GetService\",\"parameters\":{\"service\":\"Quiet\"}}");
         check_string(text_at(reply, "/parameters/service/name"), "Quiet");
         json_object_put(reply);
         close(fd);
@@ -375,7 +390,8 @@ TEST(monitor_wants_more) {
 static pid_t refuse_all_the_time(void) {
         pid_t pid = (pid_t)must(fork());
         if (pid == 0) {
-                SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = HV_GUID_LOOPBACK, .ServiceId = HV_GUID_VSOCK_TEMPLATE};
+                SOCKADDR_HV address = {
+                        .Family = AF_HYPERV, .VmId = HV_GUID_LOOPBACK, .ServiceId = HV_GUID_VSOCK_TEMPLATE};
                 for (;;) {
                         int fd = hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW);
                         hv_connect(fd, (struct sockaddr *)&address, sizeof address);

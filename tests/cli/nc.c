@@ -18,7 +18,8 @@
 TEST(bytes_go_both_ways_and_each_end_closes_its_own_direction) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, FAMILY);
-        sh_text("cd %s && head -c 5000000 /dev/urandom >there && head -c 3000001 /dev/urandom >back", sandbox.directory);
+        sh_text("cd %s && head -c 5000000 /dev/urandom >there && head -c 3000001 /dev/urandom >back",
+                sandbox.directory);
         pid_t server = sh_begin("cd %s && exec hvsock run web01 -- sh -c 'exec hvsock nc -l Echo <back >there.got'",
                                 sandbox.directory);
         sh_text("cd %s && hvsock nc --wait web01 Echo <there >back.got", sandbox.directory);
@@ -31,7 +32,8 @@ TEST(an_end_that_has_closed_its_input_still_receives) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, FAMILY);
         /* The server answers only when it has seen the end of what the client sends. */
-        pid_t server = sh_begin("cd %s && mkfifo in && { cat in; } | hvsock nc -l Echo | { md5sum >in; }", sandbox.directory);
+        pid_t server =
+                sh_begin("cd %s && mkfifo in && { cat in; } | hvsock nc -l Echo | { md5sum >in; }", sandbox.directory);
         check_string(sh_text("printf hello | hvsock nc --wait loopback Echo"), "5d41402abc4b2a76b9719d911017c592  -");
         check_equal(sh_end(server), 0);
         sandbox_close(&sandbox);
@@ -59,7 +61,8 @@ TEST(every_direction_of_the_tutorial_works) {
                     {"web01", "web01/db", "silohost"}, {"web01/db", "web01", "db"}, {"web01", "web01", "loopback"}};
         for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
                 pid_t server = sh_begin("echo hello | hvsock run %s -- hvsock nc -l Echo >/dev/null", ways[i].server);
-                check_string(sh_text("hvsock run %s -- hvsock nc --wait %s Echo </dev/null", ways[i].client, ways[i].dialled),
+                check_string(sh_text("hvsock run %s -- hvsock nc --wait %s Echo </dev/null", ways[i].client,
+                                     ways[i].dialled),
                              "hello");
                 check_equal(sh_end(server), 0);
         }
@@ -171,12 +174,14 @@ TEST(monitor_sees_listen_open_refusal_and_close) {
         sandbox_open(&sandbox, FAMILY);
         pid_t monitor = sh_begin("exec hvsock monitor --json >%s/events", sandbox.directory);
         /* Refusals until the monitor shows one: it is watching now. */
-        await_success("hvsock nc web01 Echo </dev/null 2>/dev/null; grep -q '\"kind\":\"refuse\"' %s/events", sandbox.directory);
+        await_success("hvsock nc web01 Echo </dev/null 2>/dev/null; grep -q '\"kind\":\"refuse\"' %s/events",
+                      sandbox.directory);
         pid_t server = sh_begin("hvsock run web01 -- hvsock nc -l Echo </dev/null");
         sh_text("hvsock nc --wait web01 Echo </dev/null");
         check_equal(sh_end(server), 0);
         await_success("grep -q '\"kind\":\"close\"' %s/events", sandbox.directory);
-        check_string(sh_text("cd %s; for kind in listen open refuse close; do grep -c \"\\\"kind\\\":\\\"$kind\\\".*Echo\" events "
+        check_string(sh_text("cd %s; for kind in listen open refuse close; do grep -c "
+                             "\"\\\"kind\\\":\\\"$kind\\\".*Echo\" events "
                              ">/dev/null && echo $kind; done | tr '\\n' ' '",
                              sandbox.directory),
                      "listen open refuse close ");

@@ -61,10 +61,12 @@ TEST(an_ordinary_user_hides_other_partitions_too) {
                 test_skip("to be another user takes root");
         /* As nobody: its own sandbox, in a directory of its own. */
         const struct outcome *outcome =
-                sh("d=$(mktemp -d) && chmod 777 $d && cd / && TMPDIR=$d setpriv --reuid 65534 --regid 65534 --clear-groups "
+                sh("d=$(mktemp -d) && chmod 777 $d && cd / && TMPDIR=$d setpriv --reuid 65534 --regid 65534 "
+                   "--clear-groups "
                    "hvsock sandbox --vm web01=" VM " --vm web02 -- sh -c '"
                    "hvsock run web01 -- ls ${HVSOCK_MANAGE%%/manage}; hvsock run web01 -- hvsock id; "
-                   "hvsock run web01 -- id -u; hvsock run web01 -- umount ${HVSOCK_MANAGE%%/manage} 2>/dev/null || echo no'; "
+                   "hvsock run web01 -- id -u; hvsock run web01 -- umount ${HVSOCK_MANAGE%%/manage} 2>/dev/null || "
+                   "echo no'; "
                    "code=$?; rmdir $d; exit $code");
         if (strstr(outcome->err, "forbids the namespaces"))
                 test_skip("this system forbids user namespaces to ordinary users");

@@ -36,11 +36,15 @@ TEST(what_hvsock_cannot_do_is_125) {
         check_equal(sh_refused("hvsock sandbox"), 2);
 }
 
-TEST(the_users_own_world_stays_out_of_it) {
-        check_string(sh_text("XDG_RUNTIME_DIR=/nowhere/r XDG_STATE_HOME=/nowhere/s XDG_CONFIG_HOME=/nowhere/c "
-                             "hvsock sandbox --service Only -- sh -c 'hvsock service list --json | grep -c elementName; "
-                             "echo $XDG_RUNTIME_DIR'"),
-                     "0\n/nowhere/r");
+TEST(the_users_own_world_stays_out_of_it_and_is_given_to_the_command) {
+        check_string(sh_text("d=$(mktemp -d) && mkdir -p $d/hvsock/services && cd $d/hvsock/services &&"
+                             "printf 'Format=1\\nElementName=Mine\\n' >11111111-2222-3333-4444-555555555555.conf;"
+                             "XDG_RUNTIME_DIR=$d XDG_STATE_HOME=$d XDG_CONFIG_HOME=$d hvsock sandbox --service Only -- "
+                             "sh -c '"
+                             "hvsock service list --json | grep -o \"\\\"name\\\": .*\"; test $XDG_RUNTIME_DIR = '$d; "
+                             "code=$?;"
+                             "ls -R $d | grep -v ^/ | grep -c .; rm -r $d; exit $code"),
+                     "\"name\": \"Only\",\n3");
 }
 
 TEST(a_sandbox_leaves_nothing_when_its_command_ends) {
@@ -95,6 +99,7 @@ TEST(a_sandbox_in_a_sandbox_is_another_world) {
 
 TEST(a_sandbox_works_below_a_long_path) {
         sh_text("d=$(mktemp -d)/$(head -c 150 /dev/zero | tr '\\0' x); mkdir $d; "
-                "TMPDIR=$d hvsock sandbox --vm web01 -- sh -e -c 'hvsock tree; hvsock id web01; hvsock run web01 -- hvsock id'; "
+                "TMPDIR=$d hvsock sandbox --vm web01 -- sh -e -c 'hvsock tree; hvsock id web01; hvsock run web01 -- "
+                "hvsock id'; "
                 "code=$?; rmdir $d $(dirname $d); exit $code");
 }

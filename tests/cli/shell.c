@@ -171,7 +171,8 @@ void sandbox_open(struct sandbox *sandbox, const char *options) {
                 dup2(end[0], STDIN_FILENO);
                 dup2(told[1], STDOUT_FILENO);
                 snprintf(command, sizeof command,
-                         "exec hvsock sandbox %s -- sh -c 'echo $HVSOCK_SOCKET; echo $HVSOCK_MANAGE; read line'", options);
+                         "exec hvsock sandbox %s -- sh -c 'echo $HVSOCK_SOCKET; echo $HVSOCK_MANAGE; read line'",
+                         options);
                 execl("/bin/sh", "sh", "-c", command, NULL);
                 _exit(127);
         }

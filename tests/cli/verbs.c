@@ -14,8 +14,9 @@
 
 TEST(help_names_every_verb_and_every_exit_code) {
         const char *text = sh_text("hvsock --help");
-        static const char *const words[] = {"sandbox", "run", "service add", "vm add", "container show", "id", "tree", "ls",
-                                            "monitor", "why", "stat", "nc", "doctor", "completion", "124", "126", "127"};
+        static const char *const words[] = {
+                "sandbox", "run",  "service add", "vm add", "container show", "id",  "tree", "ls", "monitor",
+                "why",     "stat", "nc",          "doctor", "completion",     "124", "126",  "127"};
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
                 check(strstr(text, words[i]) != NULL);
         check(strstr(text, "__complete") == NULL);
@@ -76,10 +77,11 @@ TEST(a_service_is_added_under_a_new_guid_and_found_by_its_name) {
 TEST(the_options_of_service_add_arrive) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--vm web01");
-        check_string(sh_text("hvsock service add --id %s --bind user:root --connect 'host vms' --no-wildcard --disabled "
-                             "--exec '/bin/cat -u' --user root --accept --partition web01 Cat",
-                             MISSING),
-                     MISSING);
+        check_string(
+                sh_text("hvsock service add --id %s --bind user:root --connect 'host vms' --no-wildcard --disabled "
+                        "--exec '/bin/cat -u' --user root --accept --partition web01 Cat",
+                        MISSING),
+                MISSING);
         struct json_object *shown = sh_json("hvsock service show --json %s", MISSING);
         check_string(text_at(shown, "/service/name"), "Cat");
         check_string(text_at(shown, "/service/bind"), "user:root");
@@ -132,7 +134,8 @@ TEST(a_windows_export_is_imported_and_ours_reads_back) {
         sh_text("hvsock service remove Before");
         check_string(sh_text("hvsock service import %s/x.reg", sandbox.directory), "1 added, 0 replaced");
         check_string(sh_text("hvsock id --service Before"), MISSING);
-        check_string(sh_text("hvsock service export | sed s/Before/After/ | hvsock service import"), "0 added, 1 replaced");
+        check_string(sh_text("hvsock service export | sed s/Before/After/ | hvsock service import"),
+                     "0 added, 1 replaced");
         check_string(sh_text("hvsock id --service After"), MISSING);
         check_equal(sh_refused("echo nonsense | hvsock service import"), 2);
         check_equal(sh("hvsock service import /nowhere.reg")->code, 3);
@@ -182,9 +185,11 @@ TEST(container_show_prints_what_container_engines_want) {
         check(strstr(text, option) != NULL);
         snprintf(option, sizeof option, "docker run -v %s/runtime/" MISSING ":/run/hvsock:ro", sandbox.directory);
         check(strstr(text, option) != NULL);
-        snprintf(option, sizeof option, "systemd-nspawn --bind-ro=%s/runtime/" MISSING ":/run/hvsock", sandbox.directory);
+        snprintf(option, sizeof option, "systemd-nspawn --bind-ro=%s/runtime/" MISSING ":/run/hvsock",
+                 sandbox.directory);
         check(strstr(text, option) != NULL);
-        check(access(sh_text("hvsock container show box --json | sed -n 's/.*\"socket\": \"\\(.*\\)\",/\\1/p'"), F_OK) == 0);
+        check(access(sh_text("hvsock container show box --json | sed -n 's/.*\"socket\": \"\\(.*\\)\",/\\1/p'"),
+                     F_OK) == 0);
         sandbox_close(&sandbox);
 }
 
@@ -246,7 +251,8 @@ TEST(doctor_finds_a_mistake_in_a_drop_in_and_says_where) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--service Echo");
         check_equal(sh("hvsock doctor")->code, 0);
-        sh_text("printf 'Format=1\\nElementName=X\\nEnabled=maybe\\n' >%s/services/" MISSING ".conf", sandbox.directory);
+        sh_text("printf 'Format=1\\nElementName=X\\nEnabled=maybe\\n' >%s/services/" MISSING ".conf",
+                sandbox.directory);
         await_success("hvsock doctor | grep '" MISSING ".conf:3: .*expected'");
         check_equal(sh("hvsock doctor")->code, 1);
         check(strstr(sh("hvsock doctor")->out, "fix: ") != NULL);
@@ -282,8 +288,10 @@ TEST(names_of_strangers_cannot_steer_a_terminal) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
         /* The name of a process is its own choice: here a control character, a C1 control and a change of direction. */
-        sh_text("cp \"$(command -v hvsock)\" \"%s/$(printf '\\033\\302\\233J\\342\\200\\256evil')\"", sandbox.directory);
-        pid_t server = sh_begin("cd %s && mkfifo open && exec ./*evil nc -l loopback vsock:1 0<>open", sandbox.directory);
+        sh_text("cp \"$(command -v hvsock)\" \"%s/$(printf '\\033\\302\\233J\\342\\200\\256evil')\"",
+                sandbox.directory);
+        pid_t server =
+                sh_begin("cd %s && mkfifo open && exec ./*evil nc -l loopback vsock:1 0<>open", sandbox.directory);
         await_success("hvsock ls | grep evil");
         const char *text = sh_text("hvsock ls");
         check(strstr(text, "\033") == NULL && strstr(text, "\xc2\x9b") == NULL && strstr(text, "\xe2\x80\xae") == NULL);
