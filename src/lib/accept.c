@@ -1,51 +1,53 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Accepting: the kernel's accept, whose peer name is the peer's address.
- *
- * A connection whose name says "ended" is no channel: the broker ends this
- * listener with it, because its service was disabled.
+ * hv_accept(). The kernel's accept gives the connector's name, in which the
+ * broker wrote the peer's address. Who else could connect is nobody: the socket's
+ * file lies in a directory that is the broker's alone.
  */
 
-#include "lib/fail.h"
-#include "lib/name.h"
+#include "base/fd.h"
+#include "lib/address.h"
+#include "lib/posix.h"
 #include "lib/revocation.h"
-#include "lib/state.h"
 #include <hvsock.h>
 
-#include <unistd.h>
+static bool is_listener(int fd) {
+        struct endpoint endpoint;
+        return endpoint_read(fd, &endpoint) == 0 && endpoint.role == ROLE_BOUND;
+}
 
-static void end_listener(int fd) {
-        state_mark_reset(fd);
-        (void)shutdown(fd, SHUT_RDWR);
+static int accept_channel(int fd, int flags, struct connector_name *ret_peer) {
+        for (;;) {
+                struct sockaddr_un address;
+                socklen_t length = sizeof address;
+                cleanup(fd_closep) int accepted = accept4(fd, (struct sockaddr *)&address, &length, flags);
+                if (accepted < 0)
+                        return errno == EOPNOTSUPP ? -EINVAL : -errno;
+                if (connector_name_decode(&address, length, ret_peer) < 0) {
+                        if (!is_listener(fd))
+                                return -EINVAL;
+                        continue;
+                }
+                if (ret_peer->flags & CONNECTOR_ENDED) {
+                        (void)shutdown(fd, SHUT_RDWR); /* for those who wait beside this thread, and after it */
+                        return -EINVAL;
+                }
+                int on = 1;
+                (void)setsockopt(accepted, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* so that the peer's abort is seen */
+                return fd_take(accepted);
+        }
 }
 
 int hv_accept4(int fd, struct sockaddr *ret_address, socklen_t *length, int flags) {
-        if (ret_address && !length)
-                return fail(-EFAULT);
-        for (;;) {
-                struct sockaddr_un peer;
-                socklen_t peer_length = sizeof peer;
-                struct connector_name name;
-                revocation_look();
-                int accepted = accept4(fd, (struct sockaddr *)&peer, &peer_length, flags);
-                if (accepted < 0)
-                        return -1;
-                if (connector_name_decode(&peer, peer_length, &name)) {
-                        close(accepted);
-                        continue;
-                }
-                if (name.flags & CONNECTOR_ENDED) {
-                        close(accepted);
-                        end_listener(fd);
-                        return fail(-EINVAL);
-                }
-                int one = 1;
-                (void)setsockopt(accepted, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
-                if (ret_address)
-                        address_give(&name.dial_back_vm_id, &name.ephemeral_id, ret_address, length);
-                return accepted;
-        }
+        struct connector_name peer;
+        if (ret_address && (!length || *length > INT32_MAX))
+                return posix_result(-EINVAL);
+        revocation_check();
+        int accepted = accept_channel(fd, flags, &peer);
+        if (accepted >= 0)
+                (void)address_give(&peer.dial_back_vm_id, &peer.ephemeral_id, ret_address, length);
+        return posix_result(accepted);
 }
 
 int hv_accept(int fd, struct sockaddr *ret_address, socklen_t *length) {

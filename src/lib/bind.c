@@ -1,105 +1,113 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Binding and listening.
- *
- * A bind lends the socket to the broker, which gives it its kernel name. A bind
- * to ServiceId zero asks for any service: a random one is set aside here, and
- * the broker hears of it only if the socket goes on to listen, since a socket
- * with a listener's name could not connect any more.
+ * hv_bind() and hv_listen(). The broker binds the socket, to a file in its own
+ * directory; listening, the backlog and poll are the kernel's. A ServiceId of
+ * zero asks for any: that is settled here, and the broker hears of it only if
+ * the socket comes to listen.
  */
 
 #include "base/guid.h"
+#include "lib/address.h"
 #include "lib/control.h"
-#include "lib/fail.h"
-#include "lib/name.h"
+#include "lib/posix.h"
 #include "lib/refusal.h"
 #include "lib/state.h"
 #include <hvsock.h>
 
-static bool is_bound(int fd) {
-        struct endpoint endpoint;
-        return !endpoint_of(fd, &endpoint) && endpoint.kind == ENDPOINT_LISTENER;
+static int ask(struct wire_request *request, int fd, const struct socket_state *state) {
+        struct wire_reply reply;
+        int r = control_ask(request, fd, state->connect_timeout_ms, &reply);
+        if (r < 0)
+                refusal_keep(&reply);
+        return r;
 }
 
-static int socket_type(int fd, uint32_t *ret_type) {
+static int bind_for_real(int fd, const GUID *vm_id, const GUID *service_id, const struct socket_state *state) {
         int type;
-        socklen_t length = sizeof type;
-        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
-                return -errno;
-        *ret_type = (uint32_t)type;
+        int r = socket_option(fd, SO_TYPE, &type);
+        if (r < 0)
+                return r;
+        struct wire_request request = {
+                .header.type = WIRE_BIND,
+                .vm_id = *vm_id,
+                .service_id = *service_id,
+                .socket_type = (uint32_t)type,
+                .flags = state->flags & STATE_PASSTHRU ? WIRE_BIND_PASSTHRU : 0,
+        };
+        if (type != SOCK_STREAM && type != SOCK_SEQPACKET)
+                return -ESOCKTNOSUPPORT;
+        return ask(&request, fd, state);
+}
+
+static int bind_here(int fd, const GUID *vm_id) {
+        GUID service_id;
+        struct socket_state *state;
+        int r = guid_new(&service_id);
+        if (!r)
+                r = state_begin(fd, &state);
+        if (r < 0)
+                return r;
+        state->vm_id = *vm_id;
+        state->service_id = service_id;
+        state->flags |= STATE_BOUND;
+        state_end();
         return 0;
 }
 
-static int bind_through_broker(int fd, const GUID *vm_id, const GUID *service_id, bool passthru) {
-        struct wire_request request = {.header.type = WIRE_BIND,
-                                       .vm_id = *vm_id,
-                                       .service_id = *service_id,
-                                       .flags = passthru ? WIRE_BIND_PASSTHRU : 0};
-        struct wire_reply reply;
-        int r = socket_type(fd, &request.socket_type);
-        if (!r)
-                r = control_call(&request, fd, control_now_ms() + HV_CONNECT_TIMEOUT_DEFAULT_MS, true, is_bound, &reply);
-        if (r)
-                return refusal_keep_local(r, r == -ENETDOWN ? "there is no broker" : "the broker did not answer");
-        return refusal_keep(&reply);
+static int bind_socket(int fd, const struct sockaddr *address, socklen_t length) {
+        SOCKADDR_HV asked;
+        struct sockaddr own;
+        socklen_t own_length = sizeof own;
+        struct socket_state state;
+        refusal_clear();
+        int r = address_take(address, length, &asked);
+        if (r < 0)
+                return r;
+        if (getsockname(fd, &own, &own_length) < 0)
+                return -errno;
+        if (own.sa_family != AF_UNIX)
+                return -EAFNOSUPPORT;
+        state_read(fd, &state);
+        if (own_length > sizeof own.sa_family || state.flags & STATE_BOUND || socket_is_connected(fd))
+                return -EINVAL;
+        if (guid_is_zero(&asked.ServiceId))
+                return bind_here(fd, &asked.VmId);
+        return bind_for_real(fd, &asked.VmId, &asked.ServiceId, &state);
+}
+
+static int listen_on(int fd, int backlog) {
+        struct endpoint endpoint;
+        struct socket_state state;
+        refusal_clear();
+        int r = endpoint_read(fd, &endpoint);
+        if (r < 0)
+                return r;
+        state_read(fd, &state);
+        if (endpoint.role == ROLE_NEW && state.flags & STATE_BOUND) {
+                r = bind_for_real(fd, &state.vm_id, &state.service_id, &state);
+                if (!r)
+                        r = endpoint_read(fd, &endpoint);
+                if (r < 0)
+                        return r;
+        }
+        if (endpoint.role != ROLE_BOUND)
+                return -EINVAL;
+        struct wire_request request = {
+                .header.type = WIRE_LISTEN,
+                .vm_id = endpoint.listener.vm_id,
+                .service_id = endpoint.listener.service_id,
+        };
+        r = ask(&request, -1, &state);
+        if (r < 0)
+                return r;
+        return listen(fd, backlog) < 0 ? -errno : 0;
 }
 
 int hv_bind(int fd, const struct sockaddr *address, socklen_t length) {
-        SOCKADDR_HV wanted;
-        struct endpoint endpoint;
-        struct socket_state state;
-        int r = endpoint_of(fd, &endpoint);
-        if (!r)
-                r = address_check(address, length, &wanted);
-        if (r)
-                return fail(r);
-        state = state_get(fd);
-        if (endpoint.kind != ENDPOINT_UNBOUND || state.bind_put_off)
-                return fail(-EINVAL);
-        if (!guid_is_zero(&wanted.ServiceId)) {
-                r = bind_through_broker(fd, &wanted.VmId, &wanted.ServiceId, state.container_passthru);
-                return r ? fail(r) : 0;
-        }
-        state.bind_put_off = true;
-        state.vm_id = wanted.VmId;
-        r = guid_new(&state.service_id);
-        if (!r)
-                r = state_set(fd, &state);
-        return r ? fail(r) : 0;
-}
-
-/* A bind that was put off is made good. */
-static int bind_now(int fd) {
-        struct socket_state state = state_get(fd);
-        if (!state.bind_put_off)
-                return -EINVAL;
-        int r = bind_through_broker(fd, &state.vm_id, &state.service_id, state.container_passthru);
-        if (r)
-                return r;
-        state.bind_put_off = false;
-        return state_set(fd, &state);
+        return posix_result(bind_socket(fd, address, length));
 }
 
 int hv_listen(int fd, int backlog) {
-        struct endpoint endpoint;
-        int r = endpoint_of(fd, &endpoint);
-        if (!r && endpoint.kind == ENDPOINT_UNBOUND) {
-                r = bind_now(fd);
-                if (!r)
-                        r = endpoint_of(fd, &endpoint);
-        }
-        if (r)
-                return fail(r);
-        if (endpoint.kind != ENDPOINT_LISTENER || state_get(fd).reset)
-                return fail(-EINVAL);
-        struct wire_request request = {.header.type = WIRE_LISTEN,
-                                       .vm_id = endpoint.listener.vm_id,
-                                       .service_id = endpoint.listener.service_id};
-        struct wire_reply reply;
-        r = control_call(&request, -1, control_now_ms() + HV_CONNECT_TIMEOUT_DEFAULT_MS, true, NULL, &reply);
-        if (r)
-                return fail(refusal_keep_local(r, r == -ENETDOWN ? "there is no broker" : "the broker did not answer"));
-        r = refusal_keep(&reply);
-        return r ? fail(r) : listen(fd, backlog);
+        return posix_result(listen_on(fd, backlog));
 }

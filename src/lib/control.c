@@ -1,280 +1,101 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Asking the broker: the pool of control connections, and waiting for a broker that restarts. */
+/* Idle connections, and the loop that survives a broker's restart. */
 
 #include "lib/control.h"
 
-#include "base/fd.h"
-#include "lib/find.h"
-#include "lib/process_lock.h"
-#include "lib/revocation.h"
-
+#include "lib/address.h"
+#include "lib/connection.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
+#include <hvsock.h>
 #include <stdatomic.h>
-#include <string.h>
-#include <sys/socket.h>
+#include <stddef.h>
 #include <time.h>
 
-#define BACKOFF_FIRST_MS 1
-#define BACKOFF_LAST_MS 20
+static struct connection *_Atomic idle[CONTROL_IDLE_MAX];
+static atomic_bool met; /* this process has talked to a broker: if there is none now, it is restarting */
 
-/* The cookie proves that the number still names the socket that was opened. */
-struct connection {
-        int fd;
-        uint64_t cookie;
-};
-
-static struct process_lock lock;
-static struct {
-        pid_t pid;
-        uid_t uid;
-        unsigned count;
-        struct connection idle[CONTROL_IDLE_MAX];
-        bool self_known;
-        struct hv_partition self;
-} pool;
-
-static _Atomic(uint32_t) next_serial;
-
-int64_t control_now_ms(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static uint64_t cookie_of(int fd) {
-        uint64_t cookie;
-        socklen_t length = sizeof cookie;
-        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) < 0 ? 0 : cookie;
-}
-
-static bool is_intact(const struct connection *connection) {
-        return connection->cookie && cookie_of(connection->fd) == connection->cookie;
-}
-
-static void drop(struct connection *connection) {
-        if (is_intact(connection))
-                fd_close(connection->fd);
-        connection->fd = -1;
-}
-
-/* Takes the lock; connections of another process or user go. */
-static void lock_pool(void) {
-        bool sound = process_lock(&lock);
-        pid_t pid = getpid();
-        uid_t uid = geteuid();
-        if (!sound)
-                pool.count = 0;
-        if (pool.pid == pid && pool.uid == uid)
-                return;
-        for (unsigned i = 0; i < pool.count; i++)
-                drop(&pool.idle[i]);
-        pool.count = 0;
-        pool.self_known = false;
-        pool.pid = pid;
-        pool.uid = uid;
-}
-
-static bool take_idle(struct connection *ret_connection) {
-        bool found = false;
-        lock_pool();
-        while (pool.count && !found) {
-                *ret_connection = pool.idle[--pool.count];
-                found = is_intact(ret_connection);
+static struct connection *take_idle(void) {
+        for (unsigned i = 0; i < CONTROL_IDLE_MAX; i++) {
+                if (!atomic_load_explicit(&idle[i], memory_order_relaxed))
+                        continue;
+                struct connection *connection = atomic_exchange(&idle[i], NULL);
+                if (connection && connection_is_ours(connection))
+                        return connection;
+                connection_close(connection);
         }
-        process_unlock(&lock);
-        return found;
+        return NULL;
 }
 
-static void put_idle(struct connection *connection) {
-        lock_pool();
-        if (pool.count < CONTROL_IDLE_MAX)
-                pool.idle[pool.count++] = *connection;
-        else
-                drop(connection);
-        process_unlock(&lock);
-}
-
-static int wait_readable(int fd, int64_t deadline_ms) {
-        for (;;) {
-                int64_t left = deadline_ms - control_now_ms();
-                struct pollfd one = {.fd = fd, .events = POLLIN};
-                int n = poll(&one, 1, left > 0 ? (int)left : 0);
-                if (n > 0)
-                        return 0;
-                if (n == 0)
-                        return -ETIMEDOUT;
-                if (errno != EINTR)
-                        return -errno;
+static void give_back(struct connection *connection) {
+        for (unsigned i = 0; i < CONTROL_IDLE_MAX; i++) {
+                struct connection *none = NULL;
+                if (atomic_compare_exchange_strong(&idle[i], &none, connection))
+                        return;
         }
+        connection_close(connection);
 }
 
-/*
- * One request on one connection. -EPIPE: the broker went away. Any failure
- * leaves the connection good for nothing: a late answer would be taken for the
- * answer to the next request.
- */
-static int exchange(int connection, struct wire_request *request, int fd, int64_t deadline_ms, struct wire_reply *ret,
-                    int *ret_fd) {
-        uint8_t packet[WIRE_PACKET_MAX];
-        size_t length;
-        cleanup(fd_closep) int received = -1;
-        request->header = (struct wire_header){.major = WIRE_MAJOR,
-                                               .minor = WIRE_MINOR,
-                                               .type = request->header.type,
-                                               .serial = atomic_fetch_add(&next_serial, 1)};
-        int r;
-        do
-                r = packet_send(connection, packet, wire_encode_request(request, packet), fd, 0);
-        while (r == -EINTR);
-        if (r == -EBADF && fd >= 0 && fcntl(fd, F_GETFD) < 0)
-                return -EBADF;
-        if (r == -ETOOMANYREFS || r == -ENOMEM || r == -ENOBUFS)
-                return -ENOBUFS;
-        if (r)
-                return r == -EAGAIN ? -ETIMEDOUT : -EPIPE;
-        r = wait_readable(connection, deadline_ms);
-        if (r)
-                return r;
-        r = packet_receive(connection, packet, sizeof packet, MSG_DONTWAIT, &length, &received, NULL);
-        if (r == -EPROTO)
-                return r;
-        if (r || !length)
-                return -EPIPE;
-        r = wire_decode_reply(packet, length, ret);
-        if (r)
-                return -EPROTO;
-        if (ret->header.serial != request->header.serial ||
-            ret->header.type != (request->header.type | WIRE_REPLY))
-                return -EPROTO;
-        *ret_fd = fd_take(received);
-        return 0;
-}
-
-static int say_hello(int connection, int64_t deadline_ms) {
-        struct wire_request hello = {.header.type = WIRE_HELLO};
-        struct wire_reply reply;
-        cleanup(fd_closep) int page = -1;
-        int r = exchange(connection, &hello, -1, deadline_ms, &reply, &page);
-        if (r)
-                return r;
-        if (reply.error)
-                return -(int)reply.error;
-        revocation_map(page);
-        lock_pool();
-        pool.self = (struct hv_partition){.vm_id = reply.vm_id, .parent_vm_id = reply.parent_vm_id, .kind = (int)reply.kind};
-        memcpy(pool.self.label, reply.label, sizeof pool.self.label);
-        pool.self_known = true;
-        process_unlock(&lock);
-        return 0;
-}
-
-static int open_connection(int64_t deadline_ms, struct connection *ret_connection) {
-        cleanup(fd_closep) int fd = -1;
-        int r = broker_open(&fd);
-        if (r)
-                return r == -ECONNREFUSED ? -EPIPE : r;
-        r = say_hello(fd, deadline_ms);
-        if (r)
-                return r;
-        *ret_connection = (struct connection){.cookie = cookie_of(fd), .fd = fd};
-        fd = -1;
-        return 0;
-}
-
-/* One attempt: -EPIPE when the broker is not there, or went away before it answered. */
-static int attempt(struct wire_request *request, int fd, int64_t deadline_ms, struct wire_reply *ret, bool *ret_stale) {
-        struct connection connection;
-        *ret_stale = take_idle(&connection);
-        int r = *ret_stale ? 0 : open_connection(deadline_ms, &connection);
-        if (r)
-                return r;
-        cleanup(fd_closep) int received = -1;
-        r = exchange(connection.fd, request, fd, deadline_ms, ret, &received);
-        if (r)
-                drop(&connection);
+/* One try. *ret_was_idle: on a connection that may have died long ago. */
+static int try_once(struct wire_request *request, int lent_fd, uint32_t wait_ms, struct wire_reply *ret_reply,
+                    bool *ret_was_idle) {
+        struct connection *connection = take_idle();
+        *ret_was_idle = connection != NULL;
+        if (!connection) {
+                int r = connection_open(wait_ms, &connection, ret_reply);
+                if (r < 0)
+                        return r;
+                atomic_store(&met, true);
+        }
+        int r = connection_ask(connection, request, lent_fd, wait_ms, ret_reply);
+        if (r < 0)
+                connection_close(connection);
         else
-                put_idle(&connection);
+                give_back(connection);
         return r;
 }
 
-static void pause_ms(int64_t delay_ms, int64_t deadline_ms) {
-        int64_t left = deadline_ms - control_now_ms();
-        if (delay_ms > left)
-                delay_ms = left;
-        if (delay_ms > 0)
-                (void)nanosleep(&(struct timespec){.tv_nsec = delay_ms * 1000000}, NULL);
+static bool broker_is_away(int r) {
+        return r == -ECONNRESET || r == -ECONNREFUSED || (r == -ENETDOWN && atomic_load(&met));
 }
 
-int control_call(struct wire_request *request, int fd, int64_t deadline_ms, bool patient, bool (*settled)(int fd),
-                 struct wire_reply *ret) {
-        int64_t delay_ms = BACKOFF_FIRST_MS;
+static void pause_ms(int64_t milliseconds) {
+        struct timespec pause = {.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+        nanosleep(&pause, NULL);
+}
+
+int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply) {
+        if (!timeout_ms)
+                timeout_ms = HV_CONNECT_TIMEOUT_DEFAULT_MS;
+        int64_t deadline_ms = monotonic_ms() + timeout_ms, left_ms = timeout_ms;
+        uint32_t retry_ms = CONTROL_RETRY_MIN_MS;
         for (;;) {
-                struct wire_reply reply;
-                bool stale;
-                int r = attempt(request, fd, deadline_ms, &reply, &stale);
-                if (!r) {
-                        *ret = reply;
-                        return 0;
-                }
-                if (r != -EPIPE)
+                bool was_idle;
+                *ret_reply = (struct wire_reply){};
+                int r = try_once(request, lent_fd, (uint32_t)left_ms, ret_reply, &was_idle);
+                if (ret_reply->error)
+                        return -(int)ret_reply->error;
+                if (!broker_is_away(r))
                         return r;
-                if (settled && settled(fd)) {
-                        *ret = (struct wire_reply){};
+                if (request->header.type == WIRE_CONNECT && socket_is_connected(lent_fd))
                         return 0;
+                left_ms = deadline_ms - monotonic_ms();
+                if (!was_idle && left_ms > 0) {
+                        pause_ms(retry_ms < left_ms ? retry_ms : left_ms);
+                        retry_ms = retry_ms * 2 < CONTROL_RETRY_MAX_MS ? retry_ms * 2 : CONTROL_RETRY_MAX_MS;
+                        left_ms = deadline_ms - monotonic_ms();
                 }
-                /* An idle connection that broke tells of a broker that is gone, not of one that is not back yet. */
-                if (stale)
-                        continue;
-                if (!patient)
-                        return -EAGAIN;
-                if (control_now_ms() >= deadline_ms)
+                if (left_ms <= 0)
                         return -ETIMEDOUT;
-                pause_ms(delay_ms, deadline_ms);
-                delay_ms = delay_ms * 2 < BACKOFF_LAST_MS ? delay_ms * 2 : BACKOFF_LAST_MS;
         }
 }
 
 void control_tell(struct wire_request *request) {
-        struct connection connection;
-        uint8_t packet[WIRE_PACKET_MAX];
-        if (!take_idle(&connection))
+        struct connection *connection = take_idle();
+        if (!connection)
                 return;
-        request->header.major = WIRE_MAJOR;
-        request->header.minor = WIRE_MINOR;
-        request->header.serial = atomic_fetch_add(&next_serial, 1);
-        if (packet_send(connection.fd, packet, wire_encode_request(request, packet), -1, MSG_DONTWAIT))
-                drop(&connection);
+        if (connection_tell(connection, request) < 0)
+                connection_close(connection);
         else
-                put_idle(&connection);
-}
-
-static bool recall_self(struct hv_partition *ret_self) {
-        lock_pool();
-        bool known = pool.self_known;
-        if (known)
-                *ret_self = pool.self;
-        process_unlock(&lock);
-        return known;
-}
-
-int control_self(struct hv_partition *ret_self) {
-        int64_t deadline_ms = control_now_ms() + HV_CONNECT_TIMEOUT_DEFAULT_MS, delay_ms = BACKOFF_FIRST_MS;
-        while (!recall_self(ret_self)) {
-                struct connection connection;
-                int r = open_connection(deadline_ms, &connection);
-                if (!r) {
-                        put_idle(&connection);
-                } else if (r != -EPIPE) {
-                        return r;
-                } else if (control_now_ms() >= deadline_ms) {
-                        return -ETIMEDOUT;
-                } else {
-                        pause_ms(delay_ms, deadline_ms);
-                        delay_ms = delay_ms * 2 < BACKOFF_LAST_MS ? delay_ms * 2 : BACKOFF_LAST_MS;
-                }
-        }
-        return 0;
+                give_back(connection);
 }

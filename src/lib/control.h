@@ -2,41 +2,29 @@
 #pragma once
 
 /*
- * Asking the broker.
+ * Asking the broker: idle connections, retries, time-outs.
  *
- * Owns the pool of control connections of this process. A connection carries
- * one request at a time, so threads never wait for each other; idle ones are
- * kept, up to CONTROL_IDLE_MAX. One that was made by another process (fork) or
- * under another effective user is never used again, and one whose descriptor
- * number now names another file is neither used nor closed.
+ * Theory of operation. A process keeps a few idle connections, each with one
+ * request in flight at most, so threads do not wait for each other. Slots are
+ * taken and filled by single atomic exchanges: no lock that a fork could leave
+ * taken, and a child that finds its parent's connections closes its copies and
+ * opens its own. A broker that goes away in the middle of a request is waited
+ * for, and asked again, until the time is over.
  */
 
 #include "wire/message.h"
-#include <hvsock.h>
-#include <stdbool.h>
-#include <stdint.h>
 
-#define CONTROL_IDLE_MAX 8
-
-int64_t control_now_ms(void);
+#define CONTROL_IDLE_MAX 16u     /* connections kept; more threads than these open and close theirs */
+#define CONTROL_RETRY_MIN_MS 1u  /* then twice as long each time, up to */
+#define CONTROL_RETRY_MAX_MS 20u
 
 /*
- * Sends `request` (header filled here) with descriptor `fd` (-1: none) and
- * waits for the answer until `deadline_ms` of control_now_ms()'s clock. A broker
- * that is restarting is waited for, unless `patient` is false. When a broker
- * goes away in the middle, `settled(fd)` (may be NULL) says whether it had done
- * what was asked; the reply is then empty.
- *
- * 0: *ret is the reply, whose own `error` the caller looks at. -ENETDOWN: there
- * is no broker. -ETIMEDOUT. -EAGAIN: not there now, and not patient. -EBADF:
- * `fd` is none. -EACCES: the broker is nobody to trust. -EPROTO: it speaks
- * another protocol. -ENOMEM, -EMFILE, -ENFILE.
+ * 0 with the broker's answer; or its refusal, as -errno, with what it says in
+ * *ret_reply; or, with zeros there, -ENETDOWN when there never was a broker to be
+ * trusted, -ETIMEDOUT, -EPROTO, -EACCES when its socket may not be reached,
+ * -EMFILE, -ENOMEM and their like. `timeout_ms` 0 is the default. A connect that
+ * was done but not answered is 0, with zeros in *ret_reply too.
  */
-int control_call(struct wire_request *request, int fd, int64_t deadline_ms, bool patient, bool (*settled)(int fd),
-                 struct wire_reply *ret);
-
-/* A message without an answer, on an idle connection; lost when there is none. */
+int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply);
+/* Tells what has no answer, if there is an idle connection to tell it on. */
 void control_tell(struct wire_request *request);
-
-/* Who this process is, as the broker says. control_call()'s errors. */
-int control_self(struct hv_partition *ret_self);

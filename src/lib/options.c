@@ -1,221 +1,195 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Socket options and ioctls. */
+/*
+ * Options. The kernel keeps what it has a place for, SO_LINGER too, which means
+ * nothing to it on these sockets and everything to hv_close(). The rest is state.
+ */
 
-#include "base/fd.h"
-#include "lib/fail.h"
-#include "lib/name.h"
+#include "lib/address.h"
+#include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/state.h"
 #include <hvsock.h>
-
-#include <fcntl.h>
-#include <linux/sockios.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include <limits.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
-#define SEND_BUFFER_FLOOR 4096 /* what the cap never goes below */
+#define PACKET_OVERHEAD 32 /* how much smaller than the send buffer AF_UNIX wants a message to be */
 
-/* The options of SOL_SOCKET that mean to a Hyper-V socket what they mean to any other. */
-static bool is_kernels(int option) {
-        switch (option) {
-        case SO_SNDBUF:
-        case SO_RCVBUF:
-        case SO_LINGER:
-        case SO_RCVTIMEO:
-        case SO_SNDTIMEO:
-        case SO_RCVLOWAT:
-        case SO_REUSEADDR:
-        case SO_KEEPALIVE:
-                return true;
-        default:
-                return false;
-        }
+/* The options that mean to these sockets what they mean to any. Those left out would show, or break, what is inside. */
+static bool is_plain_option(int option) {
+        return option == SO_LINGER || option == SO_RCVTIMEO || option == SO_SNDTIMEO || option == SO_RCVBUF ||
+               option == SO_RCVLOWAT || option == SO_REUSEADDR || option == SO_KEEPALIVE || option == SO_PRIORITY;
 }
 
-static bool is_kernels_to_read(int option) {
-        return is_kernels(option) || option == SO_TYPE || option == SO_ACCEPTCONN || option == SO_COOKIE ||
-               option == SO_SNDLOWAT;
+static bool is_read_only_option(int option) {
+        return option == SO_TYPE || option == SO_ACCEPTCONN || option == SO_COOKIE;
 }
 
-static int read_limit(int *ret_limit) {
-        int limit;
-        FILE *file = fopen("/proc/sys/net/core/wmem_max", "re");
-        if (!file)
+/*
+ * Sets the send buffer to at most a quarter of the most that the kernel gives:
+ * it doubles what it is told, and an abort needs room behind a full buffer. A
+ * message of HV_SEQPACKET_MAX always fits.
+ */
+static int set_send_buffer(int fd, int value) {
+        int all = INT_MAX, most, type;
+        int r = socket_option(fd, SO_TYPE, &type);
+        if (r < 0)
+                return r;
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &all, sizeof all) < 0)
                 return -errno;
-        int fields = fscanf(file, "%d", &limit);
-        fclose(file);
-        if (fields != 1)
+        r = socket_option(fd, SO_SNDBUF, &most);
+        if (r < 0)
+                return r;
+        if (type == SOCK_SEQPACKET && value < (HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2)
+                value = (HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2;
+        if (value > most / 4)
+                value = most / 4;
+        return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+static int set_own_option(int fd, int option, uint32_t value) {
+        struct socket_state *state;
+        uint32_t flag;
+        if (option == HVSOCKET_HIGH_VTL && value)
+                return -EOPNOTSUPP;
+        if (option == HVSOCKET_CONNECT_TIMEOUT && value > HVSOCKET_CONNECT_TIMEOUT_MAX)
                 return -EINVAL;
-        *ret_limit = limit;
+        int r = state_begin(fd, &state);
+        if (r < 0)
+                return r;
+        if (option == HVSOCKET_CONNECT_TIMEOUT)
+                state->connect_timeout_ms = value;
+        flag = option == HVSOCKET_CONTAINER_PASSTHRU ? STATE_PASSTHRU
+             : option == HVSOCKET_CONNECTED_SUSPEND  ? STATE_CONNECTED_SUSPEND
+                                                     : 0;
+        state->flags = value ? state->flags | flag : state->flags & ~flag;
+        state_end();
         return 0;
 }
 
-/* Half of what the system allows: the other half is kept for the mark that an abort must find room for. */
-static int set_send_buffer(int fd, const void *value, socklen_t length) {
-        int size, limit = 0;
-        if (length < sizeof size)
-                return fail(-EINVAL);
-        memcpy(&size, value, sizeof size);
-        if (!read_limit(&limit)) {
-                limit = limit / 2 > SEND_BUFFER_FLOOR ? limit / 2 : SEND_BUFFER_FLOOR;
-                size = size < 0 || size > limit ? limit : size;
-        }
-        return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-}
-
-static int set_own(int fd, int option, const void *value, socklen_t length) {
-        uint32_t number;
-        struct endpoint endpoint;
-        int r = endpoint_of(fd, &endpoint);
-        if (r)
-                return fail(r);
-        if (length < sizeof number)
-                return fail(-EINVAL);
-        memcpy(&number, value, sizeof number);
-        struct socket_state state = state_get(fd);
-        switch (option) {
-        case HVSOCKET_CONNECT_TIMEOUT:
-                if (number > HVSOCKET_CONNECT_TIMEOUT_MAX)
-                        return fail(-EINVAL);
-                state.connect_timeout_ms = number;
-                break;
-        case HVSOCKET_CONTAINER_PASSTHRU:
-                state.container_passthru = number;
-                break;
-        case HVSOCKET_CONNECTED_SUSPEND:
-                state.connected_suspend = number;
-                break;
-        case HVSOCKET_HIGH_VTL:
-                return number ? fail(-EOPNOTSUPP) : 0;
-        default:
-                return fail(-ENOPROTOOPT);
-        }
-        r = state_set(fd, &state);
-        return r ? fail(r) : 0;
+static bool is_own_option(int option) {
+        return option == HVSOCKET_CONNECT_TIMEOUT || option == HVSOCKET_CONTAINER_PASSTHRU ||
+               option == HVSOCKET_CONNECTED_SUSPEND || option == HVSOCKET_HIGH_VTL;
 }
 
 int hv_setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
-        if (!value)
-                return fail(-EFAULT);
-        if (level == SOL_HVSOCKET)
-                return set_own(fd, option, value, length);
-        if (level != SOL_SOCKET || !is_kernels(option))
-                return fail(-ENOPROTOOPT);
-        return option == SO_SNDBUF ? set_send_buffer(fd, value, length) : setsockopt(fd, level, option, value, length);
+        int number;
+        bool is_number = value && length >= sizeof number;
+        if (is_number)
+                memcpy(&number, value, sizeof number);
+        if (level == SOL_HVSOCKET && is_own_option(option))
+                return posix_result(is_number ? set_own_option(fd, option, (uint32_t)number) : -EINVAL);
+        if (level == SOL_SOCKET && option == SO_SNDBUF)
+                return posix_result(is_number ? set_send_buffer(fd, number) : -EINVAL);
+        if (level == SOL_SOCKET && is_plain_option(option))
+                return setsockopt(fd, SOL_SOCKET, option, value, length);
+        return posix_result(-ENOPROTOOPT);
 }
 
-/* Truncated as getsockopt(2) does. */
+/* As the kernel gives options: cut to what there is room for. */
 static int give(const void *value, size_t size, void *ret_value, socklen_t *length) {
-        if (*length > size)
+        if (*length > INT_MAX)
+                return -EINVAL;
+        if (size < *length)
                 *length = (socklen_t)size;
         memcpy(ret_value, value, *length);
         return 0;
 }
 
-static int get_own(int fd, int option, void *ret_value, socklen_t *length) {
-        struct endpoint endpoint;
-        uint32_t number;
-        int r = endpoint_of(fd, &endpoint);
-        if (r)
-                return fail(r);
-        struct socket_state state = state_get(fd);
+static int give_number(int r, int number, void *ret_value, socklen_t *length) {
+        return r < 0 ? r : give(&number, sizeof number, ret_value, length);
+}
+
+static int get_own_option(int fd, int option, int *ret) {
+        struct socket_state *state;
+        int r = state_begin(fd, &state);
+        if (r < 0)
+                return r;
         switch (option) {
         case HVSOCKET_CONNECT_TIMEOUT:
-                number = state.connect_timeout_ms ? state.connect_timeout_ms : HV_CONNECT_TIMEOUT_DEFAULT_MS;
+                *ret = state->connect_timeout_ms ? (int)state->connect_timeout_ms : HV_CONNECT_TIMEOUT_DEFAULT_MS;
                 break;
         case HVSOCKET_CONTAINER_PASSTHRU:
-                number = state.container_passthru;
+                *ret = (state->flags & STATE_PASSTHRU) != 0;
                 break;
         case HVSOCKET_CONNECTED_SUSPEND:
-                number = state.connected_suspend;
-                break;
-        case HVSOCKET_HIGH_VTL:
-                number = 0;
+                *ret = (state->flags & STATE_CONNECTED_SUSPEND) != 0;
                 break;
         default:
-                return fail(-ENOPROTOOPT);
+                *ret = 0;
         }
-        return give(&number, sizeof number, ret_value, length);
-}
-
-/* A connection was made by the broker on the connector's behalf, so the kernel would name the broker. */
-static int get_peer_credentials(int fd, void *ret_value, socklen_t *length) {
-        struct endpoint endpoint;
-        int r = endpoint_of(fd, &endpoint);
-        if (r)
-                return fail(r);
-        if (endpoint.kind != ENDPOINT_ACCEPTED)
-                return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_value, length);
-        struct ucred peer = {.pid = (pid_t)endpoint.connector.pid, .uid = endpoint.connector.uid, .gid = endpoint.connector.gid};
-        return give(&peer, sizeof peer, ret_value, length);
-}
-
-static int get_error(int fd, void *ret_value, socklen_t *length) {
-        int r = getsockopt(fd, SOL_SOCKET, SO_ERROR, ret_value, length), error;
-        if (!r && *length == sizeof error) {
-                memcpy(&error, ret_value, sizeof error);
-                if (error == ECONNRESET)
-                        state_mark_reset(fd);
-        }
-        return r;
-}
-
-int hv_getsockopt(int fd, int level, int option, void *ret_value, socklen_t *length) {
-        static const int domain = AF_HYPERV, protocol = HV_PROTOCOL_RAW;
-        struct endpoint endpoint;
-        if (!ret_value || !length)
-                return fail(-EFAULT);
-        if (level == SOL_HVSOCKET)
-                return get_own(fd, option, ret_value, length);
-        if (level != SOL_SOCKET)
-                return fail(-ENOPROTOOPT);
-        switch (option) {
-        case SO_DOMAIN:
-        case SO_PROTOCOL: {
-                int r = endpoint_of(fd, &endpoint);
-                if (r)
-                        return fail(r);
-                return give(option == SO_DOMAIN ? &domain : &protocol, sizeof domain, ret_value, length);
-        }
-        case SO_PEERCRED:
-                return get_peer_credentials(fd, ret_value, length);
-        case SO_ERROR:
-                return get_error(fd, ret_value, length);
-        default:
-                return is_kernels_to_read(option) ? getsockopt(fd, level, option, ret_value, length) : fail(-ENOPROTOOPT);
-        }
-}
-
-/* An abort's mark is a byte to the kernel, and none to the caller. */
-static int readable_bytes(int fd, int *ret_count) {
-        struct pollfd one = {.fd = fd, .events = POLLPRI};
-        int count;
-        if (ioctl(fd, FIONREAD, &count) < 0)
-                return -1;
-        if (count > 0 && poll(&one, 1, 0) == 1 && (one.revents & POLLPRI))
-                count--;
-        *ret_count = count;
+        state_end();
         return 0;
 }
 
-int hv_ioctl(int fd, unsigned long request, ...) {
-        va_list arguments;
-        va_start(arguments, request);
-        int *argument = va_arg(arguments, int *);
-        va_end(arguments);
-        if (!argument)
-                return fail(-EFAULT);
-        revocation_look();
-        switch (request) {
-        case FIONREAD:
-                return readable_bytes(fd, argument);
-        case FIONBIO:
-        case SIOCOUTQ:
-                return ioctl(fd, request, argument);
+/* A reset that is read as the error is still one to the data calls. */
+static int get_error(int fd, int *ret) {
+        revocation_check();
+        int r = socket_option(fd, SO_ERROR, ret);
+        if (!r && *ret == ECONNRESET)
+                r = state_set(fd, STATE_RESET);
+        return r;
+}
+
+/* On SOCK_SEQPACKET: the longest message. */
+static int get_send_buffer(int fd, int *ret) {
+        int type;
+        int r = socket_option(fd, SO_TYPE, &type);
+        if (!r)
+                r = socket_option(fd, SO_SNDBUF, ret);
+        if (!r && type == SOCK_SEQPACKET)
+                *ret -= PACKET_OVERHEAD;
+        return r;
+}
+
+/* An acceptor's peer is in its name; a connector's, the kernel knows. */
+static int get_peer_credentials(int fd, void *ret_value, socklen_t *length) {
+        struct endpoint endpoint;
+        int r = endpoint_read(fd, &endpoint);
+        if (r < 0)
+                return r;
+        if (endpoint.role != ROLE_CONNECTOR && endpoint.role != ROLE_ACCEPTED)
+                return -ENOTCONN;
+        if (endpoint.role == ROLE_CONNECTOR)
+                return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, ret_value, length) < 0 ? -errno : 0;
+        struct ucred peer = {
+                .pid = (pid_t)endpoint.connector.pid, .uid = endpoint.connector.uid, .gid = endpoint.connector.gid};
+        return give(&peer, sizeof peer, ret_value, length);
+}
+
+static int get_socket_option(int fd, int option, void *ret_value, socklen_t *length) {
+        int number, r;
+        switch (option) {
+        case SO_ERROR:
+                r = get_error(fd, &number);
+                break;
+        case SO_SNDBUF:
+                r = get_send_buffer(fd, &number);
+                break;
+        case SO_DOMAIN:
+        case SO_PROTOCOL:
+                r = socket_option(fd, option, &number);
+                number = option == SO_DOMAIN ? AF_HYPERV : HV_PROTOCOL_RAW;
+                break;
+        case SO_PEERCRED:
+                return get_peer_credentials(fd, ret_value, length);
         default:
-                return fail(-ENOTTY);
+                if (!is_plain_option(option) && !is_read_only_option(option))
+                        return -ENOPROTOOPT;
+                return getsockopt(fd, SOL_SOCKET, option, ret_value, length) < 0 ? -errno : 0;
         }
+        return give_number(r, number, ret_value, length);
+}
+
+int hv_getsockopt(int fd, int level, int option, void *ret_value, socklen_t *length) {
+        int number = 0;
+        if (!ret_value || !length)
+                return posix_result(-EFAULT);
+        if (level == SOL_SOCKET)
+                return posix_result(get_socket_option(fd, option, ret_value, length));
+        if (level == SOL_HVSOCKET && is_own_option(option)) {
+                int r = get_own_option(fd, option, &number);
+                return posix_result(give_number(r, number, ret_value, length));
+        }
+        return posix_result(-ENOPROTOOPT);
 }

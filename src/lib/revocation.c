@@ -1,93 +1,91 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Channels that must end because their service was disabled. */
+/* The revocation page, and going through descriptors when it changes. */
 
 #include "lib/revocation.h"
 
 #include "base/guid.h"
+#include "lib/address.h"
 #include "lib/control.h"
-#include "lib/name.h"
+#include "lib/descriptors.h"
+#include "lib/lock.h"
 #include "lib/state.h"
-
-#include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define PAGE_SIZE 4096
-#define VERDICTS_KEPT 16 /* services asked about in one sweep without asking again */
 
-_Atomic(const _Atomic(uint64_t) *) revocation_page;
-_Atomic(uint64_t) revocation_seen;
+const _Atomic uint64_t *_Atomic revocation_page;
+_Atomic uint64_t revocation_seen;
 
-static _Atomic(uint64_t) mapped_inode;
+static const _Atomic uint64_t no_page;
+static struct lock lock;
+static _Atomic uint64_t mapped_device, mapped_inode;
 
 void revocation_map(int fd) {
         struct stat status;
-        if (fd < 0 || fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size < PAGE_SIZE ||
-            atomic_load(&mapped_inode) == status.st_ino)
+        if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || status.st_size < PAGE_SIZE ||
+            (mapped_device == status.st_dev && mapped_inode == status.st_ino))
                 return;
-        const _Atomic(uint64_t) *page = mmap(NULL, PAGE_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+        const _Atomic uint64_t *old = atomic_load(&revocation_page);
+        bool replaces = old && old != &no_page;
+        /* A new page takes the old one's place in one step: other threads may be reading it. */
+        void *page = mmap(replaces ? (void *)old : NULL, PAGE_SIZE, PROT_READ, MAP_SHARED | (replaces ? MAP_FIXED : 0), fd, 0);
         if (page == MAP_FAILED)
                 return;
-        /* Another world's page stays mapped: a thread may be reading it. Its count was seen, this one's may be news. */
-        atomic_store(&revocation_seen, atomic_load(page));
-        atomic_store(&mapped_inode, status.st_ino);
-        atomic_store_explicit(&revocation_page, page, memory_order_release);
+        mapped_device = status.st_dev;
+        mapped_inode = status.st_ino;
+        if (replaces)
+                return;
+        atomic_store(&revocation_seen, *(const _Atomic uint64_t *)page);
+        if (!atomic_compare_exchange_strong(&revocation_page, &old, page))
+                munmap(page, PAGE_SIZE); /* another thread's first connection was quicker */
 }
 
-/* What the broker said of each service in this sweep. */
-struct verdicts {
-        unsigned count;
-        struct {
-                GUID service_id;
-                bool ends;
-        } kept[VERDICTS_KEPT];
+/* What is asked once for all channels of a service, as long as they come one after the other. */
+struct answer {
+        GUID vm_id, service_id;
+        bool must_end;
 };
 
-static bool must_end(struct verdicts *verdicts, const GUID *vm_id, const GUID *service_id) {
-        for (unsigned i = 0; i < verdicts->count; i++)
-                if (guid_equal(&verdicts->kept[i].service_id, service_id))
-                        return verdicts->kept[i].ends;
-        struct wire_request request = {.header.type = WIRE_CHECK, .vm_id = *vm_id, .service_id = *service_id};
-        struct wire_reply reply;
-        int r = control_call(&request, -1, control_now_ms() + HV_CONNECT_TIMEOUT_DEFAULT_MS, true, NULL, &reply);
-        bool ends = !r && reply.error;
-        if (!r && verdicts->count < VERDICTS_KEPT) {
-                verdicts->kept[verdicts->count].service_id = *service_id;
-                verdicts->kept[verdicts->count++].ends = ends;
-        }
-        return ends;
-}
-
-static void examine(struct verdicts *verdicts, int fd) {
+static void end_if_revoked(int fd, void *argument) {
+        struct answer *answer = argument;
         struct endpoint endpoint;
-        if (endpoint_of(fd, &endpoint) || endpoint.kind == ENDPOINT_UNBOUND || endpoint.kind == ENDPOINT_NAMED ||
-            !must_end(verdicts, &endpoint.listener.vm_id, &endpoint.listener.service_id))
+        if (endpoint_read(fd, &endpoint) < 0 || endpoint.role == ROLE_NEW)
                 return;
-        state_mark_reset(fd);
-        (void)shutdown(fd, SHUT_RDWR);
+        const GUID *vm_id = endpoint.role == ROLE_CONNECTOR ? &endpoint.connector.dialled_vm_id : &endpoint.listener.vm_id;
+        const GUID *service_id = &endpoint.listener.service_id;
+        if (!guid_equal(&answer->vm_id, vm_id) || !guid_equal(&answer->service_id, service_id)) {
+                struct wire_request request = {.header.type = WIRE_CHECK, .vm_id = *vm_id, .service_id = *service_id};
+                struct wire_reply reply;
+                *answer = (struct answer){
+                        .vm_id = *vm_id,
+                        .service_id = *service_id,
+                        .must_end = control_ask(&request, -1, REVOCATION_WAIT_MS, &reply) == -EINVAL,
+                };
+        }
+        if (answer->must_end) {
+                (void)state_set(fd, STATE_RESET);
+                (void)shutdown(fd, SHUT_RDWR);
+        }
 }
 
-void revocation_sweep(void) {
-        int saved = errno;
-        const _Atomic(uint64_t) *page = atomic_load_explicit(&revocation_page, memory_order_acquire);
-        uint64_t seen = atomic_load(&revocation_seen), now = atomic_load(page);
-        struct verdicts verdicts = {};
-        if (now == seen || !atomic_compare_exchange_strong(&revocation_seen, &seen, now))
-                return;
-        DIR *directory = opendir("/proc/self/fd");
-        if (directory) {
-                for (struct dirent *entry; (entry = readdir(directory));)
-                        if (entry->d_name[0] >= '0' && entry->d_name[0] <= '9')
-                                examine(&verdicts, atoi(entry->d_name));
-                closedir(directory);
-        } else {
-                for (int fd = 0, limit = (int)sysconf(_SC_OPEN_MAX); fd < limit; fd++)
-                        examine(&verdicts, fd);
+void revocation_look(void) {
+        lock_take(&lock);
+        if (!atomic_load(&revocation_page)) {
+                struct wire_request hello = {.header.type = WIRE_HELLO};
+                struct wire_reply reply;
+                const _Atomic uint64_t *none = NULL;
+                (void)control_ask(&hello, -1, REVOCATION_WAIT_MS, &reply);
+                atomic_compare_exchange_strong(&revocation_page, &none, &no_page);
         }
-        errno = saved;
+        uint64_t counter = *atomic_load(&revocation_page);
+        if (counter != revocation_seen) {
+                struct answer answer = {};
+                descriptors_visit(end_if_revoked, &answer);
+                revocation_seen = counter;
+        }
+        lock_release(&lock);
 }

@@ -2,28 +2,36 @@
 #pragma once
 
 /*
- * Channels that must end because their service was disabled.
+ * Ending channels and listeners whose service was disabled.
  *
- * The broker raises a counter in a page that this process maps, read-only. Every
- * call on a socket compares it with the value last seen: one load. When it has
- * risen, the process goes through its descriptors once, asks the broker about
- * the service of each channel and listener, and shuts down what must end.
+ * Theory of operation. The broker keeps no descriptor of a channel, so it cannot
+ * end one. It changes a counter in a page that its libraries map, and each call
+ * on a channel looks at the counter first: one load. When it has changed, the
+ * process's descriptors are gone through, the broker is asked about the service
+ * of each, and those that must end are shut down and remembered as reset. The
+ * next call of any thread waits for that, so that none slips through.
+ *
+ * A process that has inherited a channel, and never talked to the broker, says
+ * hello in its first call, for the sake of the page; where there is no broker,
+ * once and never again.
  */
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
-/* Maps the page behind `fd` (-1: none), unless it is mapped already. Does not keep `fd`. */
+#define REVOCATION_WAIT_MS 200u /* a data call is held up no longer by a broker that does not answer */
+
+extern const _Atomic uint64_t *_Atomic revocation_page; /* NULL: not looked for yet */
+extern _Atomic uint64_t revocation_seen;
+
+void revocation_look(void);
+/* Maps the page that a broker gave with its hello. Does not take the descriptor. */
 void revocation_map(int fd);
 
-void revocation_sweep(void);
-
-extern _Atomic(const _Atomic(uint64_t) *) revocation_page;
-extern _Atomic(uint64_t) revocation_seen;
-
-static inline void revocation_look(void) {
-        const _Atomic(uint64_t) *page = atomic_load_explicit(&revocation_page, memory_order_acquire);
-        if (page && __builtin_expect(atomic_load_explicit(page, memory_order_relaxed) !=
-                                             atomic_load_explicit(&revocation_seen, memory_order_relaxed), 0))
-                revocation_sweep();
+static inline void revocation_check(void) {
+        const _Atomic uint64_t *page = atomic_load_explicit(&revocation_page, memory_order_acquire);
+        if (__builtin_expect(!page, 0) || __builtin_expect(atomic_load_explicit(page, memory_order_relaxed) !=
+                                                           atomic_load_explicit(&revocation_seen, memory_order_relaxed), 0))
+                revocation_look();
 }

@@ -1,120 +1,129 @@
 /* SPDX-License-Identifier: MIT */
 
-/* Making sockets and closing them. */
+/*
+ * The beginning and the end of a socket: hv_socket(), hv_shutdown(), hv_close(),
+ * and hv_ioctl().
+ *
+ * Aborting. AF_UNIX knows no reset that one end can ask for, so an abort is sent
+ * as a mark, something that comes with a descriptor, before the close. On a
+ * stream it is an out-of-band byte, which a plain reader skips; on SOCK_SEQPACKET
+ * an empty packet. It must fit behind whatever fills the buffer: hv_setsockopt()
+ * leaves half of what the kernel allows for it.
+ */
 
 #include "base/fd.h"
+#include "lib/address.h"
 #include "lib/closed.h"
-#include "lib/control.h"
-#include "lib/fail.h"
-#include "lib/name.h"
-#include "lib/process_lock.h"
+#include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/state.h"
 #include <hvsock.h>
-
-#include <string.h>
+#include <limits.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdarg.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 
 int hv_socket(int domain, int type, int protocol) {
-        int flags = type & (SOCK_NONBLOCK | SOCK_CLOEXEC), kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
         if (domain != AF_HYPERV)
-                return fail(-EAFNOSUPPORT);
+                return posix_result(-EAFNOSUPPORT);
         if (kind != SOCK_STREAM && kind != SOCK_SEQPACKET)
-                return fail(-ESOCKTNOSUPPORT);
+                return posix_result(-ESOCKTNOSUPPORT);
         if (protocol != HV_PROTOCOL_RAW)
-                return fail(-EPROTOTYPE);
-        return socket(AF_UNIX, kind | flags, 0);
+                return posix_result(-EPROTOTYPE);
+        int fd = socket(AF_UNIX, type, 0);
+        if (fd >= 0 && kind == SOCK_STREAM)
+                (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* so that the peer's abort is seen */
+        return fd;
 }
 
-/* Channels that were closed and that the broker was not told of yet. */
-static struct process_lock lock;
-static struct {
-        pid_t pid;
-        uint32_t count;
-        GUID ids[WIRE_CLOSED_MAX];
-} closed;
-
-static void lock_closed(void) {
-        bool sound = process_lock(&lock);
-        if (!sound || closed.pid != getpid())
-                closed.count = 0;
-        closed.pid = getpid();
+int hv_shutdown(int fd, int how) {
+        int listening;
+        if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+                return posix_result(-EINVAL);
+        int r = socket_option(fd, SO_ACCEPTCONN, &listening);
+        if (r < 0)
+                return posix_result(r);
+        if (!listening && !socket_is_connected(fd))
+                return posix_result(-ENOTCONN);
+        if (how != SHUT_RD && !listening && (r = state_set(fd, STATE_WRITES_SHUT)) < 0)
+                return posix_result(r);
+        return shutdown(fd, how);
 }
 
-/* Moves the list into `request`. */
-void closed_take(struct wire_request *request) {
-        lock_closed();
-        request->closed_count = closed.count;
-        memcpy(request->closed, closed.ids, closed.count * sizeof *closed.ids);
-        closed.count = 0;
-        process_unlock(&lock);
-}
-
-static void closed_add(const GUID *ephemeral_id) {
-        lock_closed();
-        closed.ids[closed.count++] = *ephemeral_id;
-        bool full = closed.count == WIRE_CLOSED_MAX;
-        process_unlock(&lock);
-        if (full) {
-                struct wire_request request = {.header.type = WIRE_CLOSED};
-                closed_take(&request);
-                control_tell(&request);
-        }
-}
-
-static int send_mark(int fd, int type, int descriptor) {
-        bool stream = type == SOCK_STREAM;
-        char byte = 'R';
-        union {
-                struct cmsghdr header;
-                char bytes[CMSG_SPACE(sizeof(int))];
-        } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-        memcpy(CMSG_DATA(&control.header), &descriptor, sizeof descriptor);
-        struct iovec vector = {.iov_base = &byte, .iov_len = stream};
-        struct msghdr message = {
-                .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-        return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (stream ? MSG_OOB : 0)) < 0 ? -errno : 0;
-}
-
-/*
- * Tells the peer that this end goes without having said all. The mark is what
- * libhvsock takes for a reset; a plain reader of a stream does not see it, and
- * takes the empty packet of a SOCK_SEQPACKET for the end. Where the peer's queue
- * is full, hv_setsockopt(SO_SNDBUF) has left room to grow.
- */
-static void send_abort(int fd) {
-        int type, largest = 1 << 30;
-        socklen_t length = sizeof type;
-        cleanup(fd_closep) int descriptor = eventfd(0, EFD_CLOEXEC);
-        if (descriptor < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0)
+static void send_mark(int fd, int type) {
+        cleanup(fd_closep) int mark_fd = eventfd(0, EFD_CLOEXEC);
+        int all = INT_MAX, flags = type == SOCK_STREAM ? MSG_OOB | MSG_DONTWAIT : MSG_DONTWAIT;
+        size_t length = type == SOCK_STREAM ? 1 : 0;
+        if (mark_fd < 0)
                 return;
-        if (send_mark(fd, type, descriptor) == -EAGAIN) {
-                (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &largest, sizeof largest);
-                (void)send_mark(fd, type, descriptor);
+        int r = packet_send(fd, "", length, mark_fd, flags);
+        if (r == -EAGAIN) {
+                (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &all, sizeof all);
+                r = packet_send(fd, "", length, mark_fd, flags);
         }
+        if (r == -EOPNOTSUPP) /* a kernel without out-of-band bytes on AF_UNIX */
+                (void)packet_send(fd, "", length, mark_fd, MSG_DONTWAIT);
 }
 
-static bool wants_abort(int fd) {
-        struct linger linger;
-        socklen_t length = sizeof linger;
-        return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &length) == 0 && linger.l_onoff && linger.l_linger == 0;
+/* Ends it for the other descriptors of this socket too. */
+static void abort_channel(int fd) {
+        int type;
+        if (!socket_is_connected(fd) || socket_option(fd, SO_TYPE, &type) < 0)
+                return;
+        send_mark(fd, type);
+        (void)state_set(fd, STATE_RESET);
+        (void)shutdown(fd, SHUT_RDWR);
 }
 
 int hv_close(int fd) {
-        struct sockaddr_un own;
-        socklen_t length = sizeof own;
+        struct sockaddr_un address;
         struct connector_name name;
-        revocation_look();
-        bool is_socket = getsockname(fd, (struct sockaddr *)&own, &length) == 0 && own.sun_family == AF_UNIX;
-        bool is_connector = is_socket && !connector_name_decode(&own, length, &name);
-        if (is_socket) {
-                if (wants_abort(fd) && endpoint_is_connected(fd))
-                        send_abort(fd);
-                state_forget(fd);
-        }
-        int r = close(fd), error = errno;
-        if (is_connector)
+        struct linger linger;
+        socklen_t length = sizeof address, size = sizeof linger;
+        if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 && linger.l_onoff && !linger.l_linger)
+                abort_channel(fd);
+        if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 && connector_name_decode(&address, length, &name) == 0)
                 closed_add(&name.ephemeral_id);
-        errno = error;
-        return r;
+        return close(fd);
+}
+
+/* Bytes that a receive can give: what the kernel counts, less the peer's mark. */
+static int count_readable(int fd, int *ret_count) {
+        int count;
+        if (ioctl(fd, FIONREAD, &count) < 0)
+                return -errno;
+        struct pollfd end = {.fd = fd};
+        if (count > 0 && poll(&end, 1, 0) == 1 && end.revents & POLLHUP) {
+                /* Only what an ended peer sent can hold a mark. A peek stops in front of it. */
+                cleanup(freep) void *bytes = malloc((size_t)count);
+                struct iovec vector = {.iov_base = bytes, .iov_len = (size_t)count};
+                struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+                ssize_t got = bytes ? recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) : count;
+                count = got < 0 || message.msg_flags & MSG_CTRUNC ? 0 : (int)got;
+        }
+        *ret_count = count;
+        return 0;
+}
+
+int hv_ioctl(int fd, unsigned long request, ...) {
+        va_list arguments;
+        va_start(arguments, request);
+        int *value = va_arg(arguments, int *);
+        va_end(arguments);
+        int type, r = socket_option(fd, SO_TYPE, &type);
+        if (r < 0)
+                return posix_result(r);
+        switch (request) {
+        case FIONREAD:
+                revocation_check();
+                return posix_result(count_readable(fd, value));
+        case FIONBIO:
+        case SIOCOUTQ:
+                return ioctl(fd, request, value);
+        default:
+                return posix_result(-EINVAL);
+        }
 }

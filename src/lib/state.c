@@ -1,142 +1,120 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What the kernel cannot keep for us about a socket: a small table by cookie. */
+/* A chained table by socket cookie. Each change of it is one store, so that a fork may fall between any two. */
 
 #include "lib/state.h"
 
-#include "lib/process_lock.h"
-
+#include "lib/descriptors.h"
+#include "lib/lock.h"
 #include <errno.h>
-#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
-#define SLOTS_FIRST 16u
+#define BUCKETS 1024u
+#define SWEEP_FIRST 256u /* entries that may be there before the first look for those of closed sockets */
 
-/* Open addressing; cookie 0 is no socket's, so it marks a free slot. */
-struct slot {
+struct entry {
         uint64_t cookie;
-        int fd; /* the last number that it was known by: how a socket closed behind our back is found out */
+        struct entry *next;
         struct socket_state state;
+        bool is_open; /* during a sweep */
 };
 
-static struct process_lock lock;
-static struct slot *slots;
-static size_t slot_count;
-static _Atomic(size_t) used;
+static struct lock lock;
+static struct entry *buckets[BUCKETS];
+static unsigned sweep_at = SWEEP_FIRST;
+static _Atomic unsigned entry_count;
 
-static int cookie_of(int fd, uint64_t *ret_cookie) {
-        socklen_t length = sizeof *ret_cookie;
-        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret_cookie, &length) < 0 ? -errno : 0;
+static int cookie_of(int fd, uint64_t *ret) {
+        socklen_t size = sizeof *ret;
+        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &size) < 0 ? -errno : 0;
 }
 
-/* A table that another thread was changing while this process was forked off is not to be trusted: it is left behind. */
-static void lock_table(void) {
-        if (process_lock(&lock))
+/* The kernel counts cookies up: their last bits spread evenly. */
+static struct entry **bucket_of(uint64_t cookie) {
+        return &buckets[cookie % BUCKETS];
+}
+
+static struct entry *find(uint64_t cookie) {
+        struct entry *entry = *bucket_of(cookie);
+        while (entry && entry->cookie != cookie)
+                entry = entry->next;
+        return entry;
+}
+
+static void mark_open(int fd, void *argument) {
+        uint64_t cookie;
+        struct entry *entry = cookie_of(fd, &cookie) < 0 ? NULL : find(cookie);
+        if (entry)
+                entry->is_open = true;
+}
+
+/* Sockets closed by close(2), or not by this process, leave their state behind: it goes here. */
+static void sweep(void) {
+        for (unsigned i = 0; i < BUCKETS; i++)
+                for (struct entry *entry = buckets[i]; entry; entry = entry->next)
+                        entry->is_open = false;
+        descriptors_visit(mark_open, NULL);
+        for (unsigned i = 0; i < BUCKETS; i++)
+                for (struct entry **at = &buckets[i], *entry; (entry = *at);) {
+                        if (entry->is_open) {
+                                at = &entry->next;
+                                continue;
+                        }
+                        *at = entry->next;
+                        free(entry);
+                        entry_count--;
+                }
+        sweep_at = entry_count < SWEEP_FIRST / 2 ? SWEEP_FIRST : entry_count * 2;
+}
+
+void state_read(int fd, struct socket_state *ret) {
+        uint64_t cookie;
+        *ret = (struct socket_state){};
+        if (!entry_count || cookie_of(fd, &cookie) < 0)
                 return;
-        slots = NULL;
-        slot_count = 0;
-        atomic_store(&used, 0);
+        lock_take(&lock);
+        const struct entry *entry = find(cookie);
+        if (entry)
+                *ret = entry->state;
+        lock_release(&lock);
 }
 
-static struct slot *probe(struct slot *table, size_t count, uint64_t cookie) {
-        size_t i = (size_t)(cookie * 0x9E3779B97F4A7C15u) & (count - 1);
-        while (table[i].cookie && table[i].cookie != cookie)
-                i = (i + 1) & (count - 1);
-        return &table[i];
-}
-
-/* Moves what still lives to a table twice what that needs. */
-static int rebuild(void) {
-        size_t alive = 0, count = SLOTS_FIRST;
-        for (size_t i = 0; i < slot_count; i++) {
-                uint64_t cookie;
-                if (slots[i].cookie && (cookie_of(slots[i].fd, &cookie) || cookie != slots[i].cookie))
-                        slots[i].cookie = 0;
-                alive += slots[i].cookie != 0;
+int state_begin(int fd, struct socket_state **ret) {
+        uint64_t cookie;
+        int r = cookie_of(fd, &cookie);
+        if (r < 0)
+                return r;
+        lock_take(&lock);
+        struct entry *entry = find(cookie);
+        if (!entry) {
+                if (entry_count >= sweep_at)
+                        sweep();
+                entry = calloc(1, sizeof *entry);
+                if (!entry) {
+                        lock_release(&lock);
+                        return -ENOMEM;
+                }
+                entry->cookie = cookie;
+                entry->next = *bucket_of(cookie);
+                *bucket_of(cookie) = entry;
+                entry_count++;
         }
-        while (count < (alive + 1) * 4)
-                count *= 2;
-        struct slot *table = calloc(count, sizeof *table);
-        if (!table)
-                return -ENOMEM;
-        for (size_t i = 0; i < slot_count; i++)
-                if (slots[i].cookie)
-                        *probe(table, count, slots[i].cookie) = slots[i];
-        free(slots);
-        slots = table;
-        slot_count = count;
-        atomic_store(&used, alive);
+        *ret = &entry->state;
         return 0;
 }
 
-struct socket_state state_get(int fd) {
-        struct socket_state state = {};
-        uint64_t cookie;
-        if (!atomic_load_explicit(&used, memory_order_relaxed) || cookie_of(fd, &cookie))
-                return state;
-        lock_table();
-        if (slot_count) {
-                const struct slot *slot = probe(slots, slot_count, cookie);
-                if (slot->cookie)
-                        state = slot->state;
-        }
-        process_unlock(&lock);
-        return state;
+void state_end(void) {
+        lock_release(&lock);
 }
 
-int state_set(int fd, const struct socket_state *state) {
-        uint64_t cookie;
-        int r = cookie_of(fd, &cookie);
-        if (r)
+int state_set(int fd, uint32_t flags) {
+        struct socket_state *state;
+        int r = state_begin(fd, &state);
+        if (r < 0)
                 return r;
-        lock_table();
-        struct slot *slot = slot_count ? probe(slots, slot_count, cookie) : NULL;
-        if (!slot || (!slot->cookie && (atomic_load(&used) + 1) * 2 > slot_count)) {
-                r = rebuild();
-                slot = r ? NULL : probe(slots, slot_count, cookie);
-        }
-        if (slot) {
-                if (!slot->cookie)
-                        atomic_fetch_add(&used, 1);
-                *slot = (struct slot){cookie, fd, *state};
-        }
-        process_unlock(&lock);
-        return r;
-}
-
-void state_mark_reset(int fd) {
-        int saved = errno;
-        struct socket_state state = state_get(fd);
-        state.reset = true;
-        (void)state_set(fd, &state);
-        errno = saved;
-}
-
-/* Empties the slot and moves up what had been pushed past it. */
-static void vacate(struct slot *slot) {
-        size_t hole = (size_t)(slot - slots), i = hole;
-        slots[hole].cookie = 0;
-        for (;;) {
-                i = (i + 1) & (slot_count - 1);
-                if (!slots[i].cookie)
-                        return;
-                struct slot moved = slots[i];
-                slots[i].cookie = 0;
-                *probe(slots, slot_count, moved.cookie) = moved;
-        }
-}
-
-void state_forget(int fd) {
-        uint64_t cookie;
-        if (!atomic_load_explicit(&used, memory_order_relaxed) || cookie_of(fd, &cookie))
-                return;
-        lock_table();
-        struct slot *slot = slot_count ? probe(slots, slot_count, cookie) : NULL;
-        if (slot && slot->cookie) {
-                vacate(slot);
-                atomic_fetch_sub(&used, 1);
-        }
-        process_unlock(&lock);
+        state->flags |= flags;
+        state_end();
+        return 0;
 }

@@ -2,34 +2,35 @@
 #pragma once
 
 /*
- * What the kernel cannot keep for us about a socket.
+ * What the library remembers of a socket that the kernel cannot keep for it.
  *
- * Owns a table by socket cookie, which stays the same through dup and fork and
- * is never used again; a descriptor number is not an identity. Most sockets
- * never get an entry: there is one only after an option of ours was set, a bind
- * was put off, or the socket was shut down or reset. With no entries at all, a
- * look-up costs one load.
+ * Kept by socket cookie: duplicates share it, and a number that was closed and
+ * used again does not inherit it. A child has a copy; a program after exec has
+ * none. Most sockets have no state, and looking for it is then no system call
+ * while no socket has any. State goes some time after its last descriptor does.
  */
 
 #include <hvsocket.h>
-#include <stdbool.h>
 #include <stdint.h>
 
-struct socket_state {
-        uint32_t connect_timeout_ms; /* 0: the default */
-        bool container_passthru;
-        bool connected_suspend;
-        bool bind_put_off;  /* bound to ServiceId zero: vm_id and service_id are its name until it listens */
-        bool shut_write;    /* by this end */
-        bool reset;         /* every further transfer is ECONNRESET */
-        GUID vm_id, service_id;
+enum {
+        STATE_PASSTHRU = 0x01,        /* HVSOCKET_CONTAINER_PASSTHRU */
+        STATE_CONNECTED_SUSPEND = 0x02,
+        STATE_WRITES_SHUT = 0x04,     /* by hv_shutdown() here, not by the peer */
+        STATE_RESET = 0x08,           /* every data call says ECONNRESET once the kernel has nothing left to give */
+        STATE_BOUND = 0x10,           /* to vm_id and service_id, here alone: hv_bind() with a ServiceId of zero */
 };
 
-/* A copy; all zero when there is no entry. Never fails. */
-struct socket_state state_get(int fd);
+struct socket_state {
+        uint32_t flags;
+        uint32_t connect_timeout_ms; /* 0: the default */
+        GUID vm_id, service_id;      /* with STATE_BOUND */
+};
 
-/* Replaces the entry. 0; -EBADF, -ENOTSOCK, -ENOMEM. */
-int state_set(int fd, const struct socket_state *state);
+/* A copy; zeros when there is none, also for a bad descriptor. */
+void state_read(int fd, struct socket_state *ret);
+/* Changes it in place between the two. 0, -EBADF, -ENOTSOCK or -ENOMEM; no end is needed after a failure. */
+int state_begin(int fd, struct socket_state **ret);
+void state_end(void);
 
-void state_mark_reset(int fd);
-void state_forget(int fd);
+int state_set(int fd, uint32_t flags);

@@ -1,162 +1,180 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Sending and receiving.
+ * Moving bytes. A call that has something to move is one system call and one
+ * look at the revocation counter; what follows is for those that end.
  *
- * Theory of operation. Each call is one system call and one load. The library
- * never passes descriptors for its callers, so a chunk that comes with one is
- * not data but a mark: the peer aborted. A reset is remembered by the socket's
- * state, so that no call after it takes the silence for an orderly end; the
- * state is looked at only where the kernel reports an end or a failure.
- *
- * Ancillary data does not cross a Hyper-V socket: sending some is EOPNOTSUPP,
- * and none is ever received.
+ * Theory of operation. A receive has room for one descriptor. The kernel never
+ * reads past something that comes with a descriptor, so the last byte of what
+ * comes with one is the mark of an abort, and what is before it is data. Resets
+ * are remembered: the kernel reports one once, and then says that the stream
+ * ended. It reports it before the messages that SOCK_SEQPACKET still holds, and
+ * they are given first here, as on a stream. A send says EPIPE when this end's
+ * writes were shut, ECONNRESET when the peer is gone; to the kernel both are one.
  */
 
-#include "lib/fail.h"
+#include "base/fd.h"
+#include "lib/address.h"
+#include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/state.h"
 #include <hvsock.h>
+#include <limits.h>
+#include <poll.h>
 
-#include <string.h>
-#include <unistd.h>
-
-#define UNSUPPORTED_FLAGS (MSG_OOB | MSG_ERRQUEUE)
-
-static ssize_t failed(int error) {
-        errno = error;
-        return -1;
+/* With MSG_CTRUNC something came that there was no room for: the process has no descriptor left. */
+static bool is_marked(const struct msghdr *message) {
+        return message->msg_controllen || message->msg_flags & MSG_CTRUNC;
 }
-
-/* Room for one descriptor: more do not fit, and are closed by the kernel. */
-union mark {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-};
 
 static void close_descriptors(struct msghdr *message) {
         for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+                int fd;
                 if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
                         continue;
-                size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-                for (size_t i = 0; i < count; i++) {
-                        int fd;
-                        memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-                        close(fd);
+                for (size_t at = 0; at + sizeof fd <= header->cmsg_len - CMSG_LEN(0); at += sizeof fd) {
+                        memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
+                        fd_close(fd);
                 }
         }
 }
 
-static ssize_t reset(int fd) {
-        state_mark_reset(fd);
-        return failed(ECONNRESET);
+static ssize_t take_mark(int fd, struct msghdr *message, ssize_t length) {
+        close_descriptors(message);
+        (void)state_set(fd, STATE_RESET);
+        (void)shutdown(fd, SHUT_RDWR);
+        return length > 1 ? length - 1 : -ECONNRESET;
 }
 
-static ssize_t receive(int fd, struct msghdr *message, int flags) {
-        union mark mark;
-        if (flags & UNSUPPORTED_FLAGS)
-                return failed(EOPNOTSUPP);
-        revocation_look();
-        message->msg_control = &mark;
-        message->msg_controllen = sizeof mark;
-        ssize_t n = recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC);
-        if (__builtin_expect(n > 0 && !message->msg_controllen && !(message->msg_flags & MSG_CTRUNC), 1))
-                return n;
-        if (n < 0)
-                return errno == ECONNRESET ? reset(fd) : -1;
-        /* A process that has no descriptor left to receive one learns of the mark by the truncation. */
-        if (message->msg_controllen || (message->msg_flags & MSG_CTRUNC)) {
-                close_descriptors(message);
-                return reset(fd);
+static bool was_reset(int fd) {
+        struct socket_state state;
+        state_read(fd, &state);
+        return state.flags & STATE_RESET;
+}
+
+union control {
+        struct cmsghdr header; /* for its alignment */
+        char bytes[CMSG_LEN(sizeof(int))];
+};
+
+static ssize_t receive_once(int fd, struct msghdr *message, union control *control, int flags) {
+        message->msg_control = control;
+        message->msg_controllen = sizeof control->bytes;
+        return recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC);
+}
+
+/* What is not plain data. Returns the length or -errno. */
+static ssize_t receive_rest(int fd, struct msghdr *message, union control *control, ssize_t length, int flags) {
+        if (length < 0 && errno == ECONNRESET) {
+                (void)state_set(fd, STATE_RESET);
+                length = receive_once(fd, message, control, flags | MSG_DONTWAIT);
         }
-        return state_get(fd).reset ? failed(ECONNRESET) : 0;
+        if (length >= 0 && is_marked(message))
+                return take_mark(fd, message, length);
+        if (length > 0)
+                return length;
+        if (length == 0)
+                return was_reset(fd) ? -ECONNRESET : 0;
+        if (errno == EINVAL && !socket_is_connected(fd))
+                return -ENOTCONN; /* streams say EINVAL */
+        return errno == EAGAIN && was_reset(fd) ? -ECONNRESET : -errno;
 }
 
-/* EPIPE is this end's own doing, or the peer's who reads no more; a peer that is gone altogether is a reset. */
-static ssize_t sent(int fd, ssize_t n) {
-        if (__builtin_expect(n >= 0, 1))
-                return n;
-        if (errno == ECONNRESET)
-                return reset(fd);
-        if (errno != EPIPE)
+static ssize_t receive(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags) {
+        struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
+        union control control;
+        if (flags & MSG_OOB) {
+                errno = EOPNOTSUPP;
                 return -1;
-        struct socket_state state = state_get(fd);
-        struct pollfd one = {.fd = fd};
-        if (state.shut_write && !state.reset)
-                return failed(EPIPE);
-        bool gone = state.reset || (poll(&one, 1, 0) == 1 && (one.revents & (POLLHUP | POLLERR)));
-        return failed(gone ? ECONNRESET : EPIPE);
+        }
+        revocation_check();
+        ssize_t length = receive_once(fd, &message, &control, flags);
+        if (__builtin_expect(length <= 0 || is_marked(&message), 0)) {
+                length = receive_rest(fd, &message, &control, length, flags);
+                if (length < 0) {
+                        errno = (int)-length;
+                        return -1;
+                }
+        }
+        *ret_flags = message.msg_flags & ~(MSG_CTRUNC | MSG_CMSG_CLOEXEC);
+        return length;
 }
 
-ssize_t hv_send(int fd, const void *buffer, size_t size, int flags) {
-        if (flags & UNSUPPORTED_FLAGS)
-                return failed(EOPNOTSUPP);
-        revocation_look();
-        return sent(fd, send(fd, buffer, size, flags | MSG_NOSIGNAL));
-}
-
-ssize_t hv_recv(int fd, void *buffer, size_t size, int flags) {
-        struct iovec vector = {.iov_base = buffer, .iov_len = size};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-        return receive(fd, &message, flags);
+/* Returns -1 with the errno that the caller gets. */
+static ssize_t send_failed(int fd) {
+        struct socket_state state;
+        struct pollfd peer = {.fd = fd};
+        switch (errno) {
+        case ECONNRESET:
+                (void)state_set(fd, STATE_RESET);
+                errno = ECONNRESET;
+                break;
+        case EPIPE:
+                state_read(fd, &state);
+                bool is_gone = poll(&peer, 1, 0) == 1 && peer.revents & POLLHUP;
+                errno = is_gone && !(state.flags & STATE_WRITES_SHUT) ? ECONNRESET : EPIPE;
+                break;
+        }
+        return -1;
 }
 
 static ssize_t send_vector(int fd, const struct iovec *vector, size_t count, int flags) {
         struct msghdr message = {.msg_iov = (struct iovec *)vector, .msg_iovlen = count};
-        revocation_look();
-        return sent(fd, sendmsg(fd, &message, flags | MSG_NOSIGNAL));
+        if (flags & MSG_OOB) {
+                errno = EOPNOTSUPP;
+                return -1;
+        }
+        revocation_check();
+        ssize_t length = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+        return __builtin_expect(length >= 0, 1) ? length : send_failed(fd);
 }
 
-ssize_t hv_sendmsg(int fd, const struct msghdr *message, int flags) {
-        if (!message)
-                return failed(EFAULT);
-        if ((flags & UNSUPPORTED_FLAGS) || (message->msg_control && message->msg_controllen))
-                return failed(EOPNOTSUPP);
-        if (message->msg_name && message->msg_namelen)
-                return failed(EISCONN);
-        return send_vector(fd, message->msg_iov, message->msg_iovlen, flags);
-}
-
-ssize_t hv_recvmsg(int fd, struct msghdr *message, int flags) {
-        if (!message)
-                return failed(EFAULT);
-        struct msghdr inner = {.msg_iov = message->msg_iov, .msg_iovlen = message->msg_iovlen};
-        ssize_t n = receive(fd, &inner, flags);
-        if (n < 0)
-                return n;
-        message->msg_namelen = 0;
-        message->msg_controllen = 0;
-        message->msg_flags = inner.msg_flags & ~MSG_CMSG_CLOEXEC;
-        return n;
-}
-
-ssize_t hv_read(int fd, void *buffer, size_t size) {
-        return hv_recv(fd, buffer, size, 0);
+ssize_t hv_send(int fd, const void *buffer, size_t size, int flags) {
+        return send_vector(fd, &(struct iovec){.iov_base = (void *)buffer, .iov_len = size}, 1, flags);
 }
 
 ssize_t hv_write(int fd, const void *buffer, size_t size) {
         return hv_send(fd, buffer, size, 0);
 }
 
-ssize_t hv_readv(int fd, const struct iovec *vector, int count) {
-        struct msghdr message = {.msg_iov = (struct iovec *)vector, .msg_iovlen = (size_t)count};
-        return count < 0 ? failed(EINVAL) : receive(fd, &message, 0);
+ssize_t hv_sendmsg(int fd, const struct msghdr *message, int flags) {
+        if (message->msg_controllen)
+                return posix_result(-EOPNOTSUPP);
+        return send_vector(fd, message->msg_iov, message->msg_iovlen, flags);
 }
 
 ssize_t hv_writev(int fd, const struct iovec *vector, int count) {
-        return count < 0 ? failed(EINVAL) : send_vector(fd, vector, (size_t)count, 0);
+        if (count < 0 || count > IOV_MAX)
+                return posix_result(-EINVAL);
+        return send_vector(fd, vector, (size_t)count, 0);
 }
 
-int hv_shutdown(int fd, int how) {
-        revocation_look();
-        if (shutdown(fd, how) < 0)
-                return -1;
-        if (how != SHUT_RD) {
-                struct socket_state state = state_get(fd);
-                state.shut_write = true;
-                int r = state_set(fd, &state);
-                if (r)
-                        return fail(r);
-        }
-        return 0;
+ssize_t hv_recv(int fd, void *buffer, size_t size, int flags) {
+        int ret_flags;
+        return receive(fd, &(struct iovec){.iov_base = buffer, .iov_len = size}, 1, flags, &ret_flags);
+}
+
+ssize_t hv_read(int fd, void *buffer, size_t size) {
+        return size ? hv_recv(fd, buffer, size, 0) : read(fd, buffer, 0);
+}
+
+ssize_t hv_recvmsg(int fd, struct msghdr *message, int flags) {
+        int ret_flags;
+        ssize_t length = receive(fd, message->msg_iov, message->msg_iovlen, flags, &ret_flags);
+        if (length < 0)
+                return length;
+        message->msg_namelen = 0;
+        message->msg_controllen = 0;
+        message->msg_flags = ret_flags;
+        return length;
+}
+
+ssize_t hv_readv(int fd, const struct iovec *vector, int count) {
+        int ret_flags;
+        if (count < 0 || count > IOV_MAX)
+                return posix_result(-EINVAL);
+        for (int i = 0; i < count; i++)
+                if (vector[i].iov_len)
+                        return receive(fd, (struct iovec *)vector, (size_t)count, 0, &ret_flags);
+        return read(fd, NULL, 0);
 }
