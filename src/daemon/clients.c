@@ -173,6 +173,7 @@ static int client_new(struct world *world, struct partition *partition, int fd, 
         };
         for (unsigned i = 0; i < client->caller.group_count; i++)
                 client->groups[i] = mapped(world, client->groups[i]);
+        client->network = network_of(fd);
         *ret = client;
         client = NULL;
         return 0;

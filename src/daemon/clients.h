@@ -36,6 +36,7 @@ struct client {
         struct process *process;
         struct caller caller;
         struct verdict refusal; /* over a quota: the answer to its first request */
+        uint64_t network;       /* cookie of its network namespace: its abstract names are there */
         bool heard;
         uint32_t heard_uid, heard_gid; /* of its first message: real ids, where `caller` has effective ones */
         struct list link;

@@ -350,7 +350,7 @@ struct verdict lend_connect(struct client *client, const struct wire_request *re
         cleanup(freep) struct channel_shell *shell = calloc(1, sizeof *shell);
         if (!shell)
                 return kernel_says(ENOMEM);
-        shell->network = network_of(fd);
+        shell->network = client->network;
         struct connector_name name = {
                 .dial_back_vm_id = route.resolution.dial_back_vm_id,
                 .dialled_vm_id = request->vm_id,

@@ -137,10 +137,14 @@ void request_error(struct request *request, const char *error, struct json_objec
         answer(request, error, parameters);
 }
 
+const char *without_expected(const char *text) {
+        return strncmp(text, "expected ", 9) == 0 ? text + 9 : text;
+}
+
 void request_invalid(struct request *request, const char *parameter, const char *expected) {
         struct json_object *parameters = json_object_new_object();
         put_string(parameters, "parameter", parameter);
-        put_string(parameters, "expected", expected);
+        put_string(parameters, "expected", without_expected(expected));
         answer(request, "io.hvsock.Invalid", parameters);
 }
 

@@ -78,8 +78,7 @@ static void refuse_partition(struct request *request, const struct partition_def
         }
         case -EINVAL:
                 request_invalid(request, "kind",
-                                "a VM under a host or a container under a host or a VM, with a VmId that is not a "
-                                "well-known one; only a container can have passthru");
+                                "a VM in a host or a VM, or a container anywhere; passthru only for a container");
                 return;
         case -ENOSPC: {
                 const struct partition *parent = partition_by_id(request->world->broker, &definition->parent_vm_id);
@@ -156,6 +155,7 @@ void manage_remove_partition(struct request *request) {
         partition_path(partition, path, sizeof path);
         const char *why = !partition->parent          ? "it is the host"
                           : partition->listener_count ? "programs listen in it"
+                          : partition->channel_count  ? "channels of it are open"
                                                       : "programs are connected to its socket";
         int r = world_remove_partition(request->world, partition);
         if (r == 0) {

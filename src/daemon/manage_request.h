@@ -53,6 +53,7 @@ struct request {
 void request_reply(struct request *request, struct json_object *parameters); /* consumes; NULL: no parameters */
 void request_error(struct request *request, const char *error, struct json_object *parameters);
 void request_invalid(struct request *request, const char *parameter, const char *expected);
+const char *without_expected(const char *text); /* parsers say "expected yes or no"; the field's name says it already */
 void request_not_found(struct request *request, const char *what, const char *name);
 void request_exists(struct request *request, const char *what, const char *name);
 void request_limit(struct request *request, const char *limit, int64_t value);

@@ -266,7 +266,7 @@ void manage_import_services(struct request *request) {
         int r = reg_import(text, strlen(text), import_each, &import, &error);
         if (r == -EINVAL) {
                 char expected[sizeof error.expected + 32];
-                snprintf(expected, sizeof expected, "line %u: %s", error.line, error.expected);
+                snprintf(expected, sizeof expected, "%s, in line %u", without_expected(error.expected), error.line);
                 request_invalid(request, "text", expected);
         } else if (r == -ENOSPC) {
                 request_limit(request, "services", SERVICES_MAX);

@@ -59,7 +59,7 @@ struct channel_shell {
 int probe_open(struct world *world);
 void probe_close(struct world *world);
 
-/* Cookie of the network namespace that a socket belongs to; 0 when it is no socket. */
+/* Cookie of the network namespace of a socket, which for a client is that of who connected; 0 when there is none. */
 uint64_t network_of(int fd);
 
 /* Puts a new listener in the care of this room. -ENOMEM. */
