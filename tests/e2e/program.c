@@ -56,6 +56,7 @@ struct program *program_with(void (*enter)(void *argument), void *argument) {
         must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
         program->pid = (pid_t)must(fork());
         if (!program->pid) {
+                free(program);
                 close(ends[0]);
                 prctl(PR_SET_PDEATHSIG, SIGKILL);
                 enter(argument);
