@@ -172,13 +172,16 @@ static void parse_options(int argc, char **argv, struct bench *bench, const char
 static void describe_machine(const struct bench *bench) {
         struct json_object *machine = json_object_new_object();
         struct utsname name;
+        double load = 0;
 
         uname(&name);
-        printf("hvsock %s, Linux %s, %ld cores; medians of %u interleaved runs\n\n", HVSOCK_VERSION, name.release,
-               sysconf(_SC_NPROCESSORS_ONLN), bench->runs);
+        getloadavg(&load, 1);
+        printf("hvsock %s, Linux %s, %ld cores, load %.2f; medians of %u interleaved runs\n\n", HVSOCK_VERSION,
+               name.release, sysconf(_SC_NPROCESSORS_ONLN), load, bench->runs);
         json_object_object_add(bench->results, "version", json_object_new_string(HVSOCK_VERSION));
         json_object_object_add(machine, "kernel", json_object_new_string(name.release));
         json_object_object_add(machine, "cores", json_object_new_int64(sysconf(_SC_NPROCESSORS_ONLN)));
+        json_object_object_add(machine, "load", json_object_new_double(load));
         json_object_object_add(bench->results, "machine", machine);
         json_object_object_add(bench->results, "runs", json_object_new_int64(bench->runs));
 }
