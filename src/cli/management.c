@@ -72,11 +72,15 @@ static int tell_refusal(const char *method, const char *error, struct json_objec
         }
         if (strcmp(name, "InUse") == 0) {
                 snprintf(why, sizeof why, "it is in use: %s", field_text(parameters, "why"));
-                return fail(EXIT_FAILED, thing, why, "hvsock ls");
+                return fail(EXIT_FAILED, thing, why, "hvsock tree");
         }
         if (strcmp(name, "Invalid") == 0) {
                 snprintf(why, sizeof why, "expected %s", field_text(parameters, "expected"));
-                return fail(EXIT_USAGE, field_text(parameters, "parameter"), why, "hvsock --help");
+                return fail(EXIT_USAGE, field_text(parameters, "parameter"), why,
+                            strcmp(method, "AddService") == 0      ? "hvsock service add --help"
+                            : strcmp(method, "ImportServices") == 0 ? "hvsock service import --help"
+                            : strcmp(method, "AddPartition") == 0   ? "hvsock container add --help"
+                                                                    : "hvsock --help");
         }
         if (strcmp(name, "LimitReached") == 0) {
                 snprintf(why, sizeof why, "the limit is reached: %lld", (long long)field_int(parameters, "value"));
