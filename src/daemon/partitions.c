@@ -12,9 +12,8 @@
 #include "base/log.h"
 #include "daemon/activation.h"
 #include "daemon/clients.h"
-#include "daemon/partition_file.h"
+#include "daemon/definitions.h"
 #include "daemon/place.h"
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,13 +73,13 @@ int partition_revocations(struct world *world, const struct partition *partition
         return 0;
 }
 
-/* Adds `by` to the counter of a page that may have been cut short by who holds it. */
-static int change_page(int directory_fd, uint64_t by) {
+/* The page may be missing, or cut short by who holds it. */
+static int change_page(int directory_fd) {
         uint64_t counter = 0;
         cleanup(fd_closep) int fd = openat(directory_fd, "revocations", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd < 0 || pread(fd, &counter, sizeof counter, 0) < 0)
                 return -errno;
-        counter += by;
+        counter++;
         if (ftruncate(fd, REVOCATION_PAGE_SIZE) < 0 || pwrite(fd, &counter, sizeof counter, 0) < 0)
                 return -errno;
         return 0;
@@ -91,7 +90,7 @@ void partitions_revoke(struct world *world) {
                 cleanup(fd_closep) int directory_fd = -1;
                 int r = open_directory(world, door_of(link)->partition, &directory_fd);
                 if (!r)
-                        r = change_page(directory_fd, 1);
+                        r = change_page(directory_fd);
                 if (r < 0)
                         log_write(LOG_LEVEL_ERROR, "cannot tell partition %s of a revocation: %s",
                                   door_of(link)->partition->label, strerror(-r));
@@ -125,7 +124,7 @@ static int door_open(struct world *world, struct partition *partition) {
         world_partition_directory(world, partition, path);
         int r = place_directory(path, 0755, &directory_fd);
         if (!r)
-                r = change_page(directory_fd, 0);
+                r = change_page(directory_fd); /* a service may have been disabled while no broker ran */
         if (!r)
                 r = place_socket(directory_fd, "control", 0666, world->listeners_fd, &door->fd);
         if (!r)
@@ -158,20 +157,6 @@ static void remove_directory(struct world *world, const char *guid) {
                 log_write(LOG_LEVEL_WARNING, "cannot remove %s/%s: %s", world->options.runtime, guid, strerror(errno));
 }
 
-static int definition_save(struct world *world, const struct partition_definition *definition) {
-        char guid[HV_GUID_TEXT_SIZE], name[HV_GUID_TEXT_SIZE + 5], text[PARTITION_TEXT_SIZE];
-        guid_format(&definition->vm_id, guid);
-        snprintf(name, sizeof name, "%s.conf", guid);
-        return file_replace(world->partitions->definitions_fd, name, text, partition_format(definition, text), 0644);
-}
-
-static int definition_remove(struct world *world, const GUID *vm_id) {
-        char guid[HV_GUID_TEXT_SIZE], name[HV_GUID_TEXT_SIZE + 5];
-        guid_format(vm_id, guid);
-        snprintf(name, sizeof name, "%s.conf", guid);
-        return unlinkat(world->partitions->definitions_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
-}
-
 int world_add_partition(struct world *world, const struct partition_definition *definition, struct partition **ret) {
         struct partition_definition complete = *definition;
         struct partition *partition;
@@ -180,11 +165,11 @@ int world_add_partition(struct world *world, const struct partition_definition *
                 r = partition_add(world->broker, &complete, &partition);
         if (r < 0)
                 return r;
-        r = definition_save(world, &complete);
+        r = definition_save(world->partitions->definitions_fd, &complete);
         if (!r)
                 r = door_open(world, partition);
         if (r < 0) {
-                (void)definition_remove(world, &complete.vm_id);
+                (void)definition_remove(world->partitions->definitions_fd, &complete.vm_id);
                 (void)partition_remove(world->broker, partition);
                 return r;
         }
@@ -201,7 +186,7 @@ int world_remove_partition(struct world *world, struct partition *partition) {
         if (!partition->parent || !list_is_empty(&partition->listeners) || partition->client_count ||
             partition->channel_count)
                 return -EBUSY;
-        int r = definition_remove(world, &partition->vm_id);
+        int r = definition_remove(world->partitions->definitions_fd, &partition->vm_id);
         if (r < 0)
                 return r;
         char guid[HV_GUID_TEXT_SIZE];
@@ -230,70 +215,6 @@ void partitions_pause(struct world *world) {
         if (partitions->given.fd >= 0)
                 (void)loop_modify(world->loop, &partitions->given.source, 0);
         loop_arm(world->loop, &partitions->pause, ACCEPT_PAUSE_MS);
-}
-
-struct found {
-        struct partition_definition definition;
-        bool added;
-};
-
-static int definition_load(struct world *world, const char *name, struct partition_definition *ret) {
-        cleanup(freep) char *text = NULL;
-        size_t length;
-        GUID vm_id;
-        char stem[HV_GUID_TEXT_SIZE];
-        struct text_error error;
-        const char *dot = strrchr(name, '.');
-        if (name[0] == '.' || !dot || strcmp(dot, ".conf"))
-                return -ENOENT;
-        if ((size_t)snprintf(stem, sizeof stem, "%.*s", (int)(dot - name), name) >= sizeof stem || guid_parse(stem, &vm_id) < 0) {
-                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s: expected a file name <VmId>.conf", world->options.state, name);
-                return -EINVAL;
-        }
-        int r = file_read(world->partitions->definitions_fd, name, PARTITION_FILE_MAX, &text, &length);
-        if (r < 0) {
-                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s: %s", world->options.state, name, strerror(-r));
-                return r;
-        }
-        r = partition_parse(&vm_id, text, length, ret, &error);
-        if (r < 0)
-                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s:%u: %s", world->options.state, name, error.line, error.expected);
-        return r;
-}
-
-static int definitions_read(struct world *world, struct found **ret_found, size_t *ret_count) {
-        struct found *found = NULL;
-        size_t count = 0, room = 0;
-        int fd = openat(world->partitions->definitions_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
-        DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-        if (!directory) {
-                r = -errno;
-                fd_close(fd);
-                return r;
-        }
-        for (struct dirent *entry; (entry = readdir(directory));) {
-                struct partition_definition definition;
-                if (definition_load(world, entry->d_name, &definition) < 0)
-                        continue;
-                if (count == room) {
-                        room = room ? 2 * room : 16;
-                        struct found *grown = reallocarray(found, room, sizeof *found);
-                        if (!grown) {
-                                r = -ENOMEM;
-                                break;
-                        }
-                        found = grown;
-                }
-                found[count++] = (struct found){.definition = definition};
-        }
-        closedir(directory);
-        if (r < 0) {
-                free(found);
-                return r;
-        }
-        *ret_found = found;
-        *ret_count = count;
-        return 0;
 }
 
 /* Parents before children, whatever the order of the files: as many passes as the tree is deep. */
@@ -332,10 +253,14 @@ static int definitions_add(struct world *world, struct found *found, size_t coun
         return 0;
 }
 
-static int make_host(struct world *world, const struct found *found, size_t count) {
+static int make_host(struct world *world, const struct found *found, size_t count, size_t wrong) {
         for (size_t i = 0; i < count; i++)
                 if (found[i].definition.kind == HV_PARTITION_HOST)
                         return 0;
+        if (wrong) {
+                log_write(LOG_LEVEL_ERROR, "no definition of a host; not making one, since it may be one with a mistake in it");
+                return -EINVAL;
+        }
         struct partition_definition host = {.kind = HV_PARTITION_HOST, .reach = REACH_LOCAL};
         strcpy(host.label, world->options.host_label);
         return world_add_partition(world, &host, NULL);
@@ -375,13 +300,13 @@ int partitions_open(struct world *world) {
 
         char path[PATH_MAX];
         cleanup(freep) struct found *found = NULL;
-        size_t count = 0;
+        size_t count = 0, wrong = 0;
         snprintf(path, sizeof path, "%.*s/partitions", PATH_MAX - 12, world->options.state);
         int r = place_directory(path, 0755, &partitions->definitions_fd);
         if (!r)
-                r = definitions_read(world, &found, &count);
+                r = definitions_read(partitions->definitions_fd, path, &found, &count, &wrong);
         if (!r)
-                r = make_host(world, found, count);
+                r = make_host(world, found, count, wrong);
         if (!r)
                 r = definitions_add(world, found, count);
         if (!r && !broker_root(world->broker)) {

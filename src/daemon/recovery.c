@@ -72,6 +72,13 @@ static bool recover(struct world *world, const char *file_name) {
         return r == 0;
 }
 
+/* Listeners whose services were disabled while no broker ran. */
+static void end_disabled(struct world *world) {
+        for (struct service *service = NULL; (service = registry_next(world->broker, service));)
+                if (!service->definition.enabled && service->counters.listeners_now)
+                        (void)revoke_service(world, &service->definition.service_id);
+}
+
 int recovery_run(struct world *world) {
         unsigned found = 0;
         int fd = openat(world->listeners_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -92,6 +99,7 @@ int recovery_run(struct world *world) {
                                   entry->d_name, strerror(errno));
         }
         closedir(directory);
+        end_disabled(world);
         if (found)
                 log_write(LOG_LEVEL_INFO, "found %u listeners of a former broker", found);
         return 0;

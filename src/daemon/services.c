@@ -7,30 +7,16 @@
 #include "base/guid.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "daemon/activation.h"
+#include "daemon/drop_in.h"
 #include "daemon/drop_in_watch.h"
 #include "daemon/place.h"
-#include "daemon/revoke.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-
-/* One ServiceId and the file that counts for it. */
-struct drop_in {
-        struct table_link link;
-        GUID service_id;
-        unsigned directory;        /* index of the directory the file is in */
-        char file_name[NAME_MAX + 1];
-        struct stat status;        /* as last read, to see whether it changed */
-        bool seen;                 /* by the reading that goes on */
-        struct service *service;   /* NULL while hidden or never right */
-        struct service_problem *problem;
-};
 
 struct services {
         struct world *world;
@@ -45,29 +31,7 @@ static struct drop_in *drop_in_of(struct table_link *link) {
         return link ? container_of(link, struct drop_in, link) : NULL;
 }
 
-static const char *directory_path(const struct services *services, unsigned directory) {
-        return services->world->options.services[directory];
-}
-
 /* Problems. */
-
-__attribute__((format(printf, 5, 6)))
-static struct service_problem *problem_new(const struct services *services, unsigned directory, const char *file_name,
-                                           unsigned line, const char *format, ...) {
-        struct service_problem *problem = calloc(1, sizeof *problem);
-        if (!problem)
-                return NULL;
-        va_list arguments;
-        va_start(arguments, format);
-        vsnprintf(problem->error.expected, sizeof problem->error.expected, format, arguments);
-        va_end(arguments);
-        problem->error.line = line;
-        if (snprintf(problem->path, sizeof problem->path, "%s/%s", directory_path(services, directory), file_name) >=
-            (int)sizeof problem->path)
-                strcpy(problem->path, file_name);
-        log_write(LOG_LEVEL_ERROR, "%s:%u: %s", problem->path, line, problem->error.expected);
-        return problem;
-}
 
 static void name_problems_free(struct services *services) {
         while (services->name_problems) {
@@ -120,89 +84,10 @@ static struct drop_in *drop_in_get(struct services *services, const GUID *servic
         return drop_in;
 }
 
-static void drop_in_hide(struct services *services, struct drop_in *drop_in) {
-        if (!drop_in->service)
-                return;
-        log_write(LOG_LEVEL_INFO, "service %s is no longer registered", drop_in->service->definition.name);
-        activation_forget(services->world, drop_in->service);
-        registry_remove(services->world->broker, drop_in->service);
-        drop_in->service = NULL;
-}
-
 static void drop_in_free(struct services *services, struct drop_in *drop_in) {
         table_remove(&services->drop_ins, &drop_in->link);
         free(drop_in->problem);
         free(drop_in);
-}
-
-/* Into the registry; a service that this disables loses what it has open. */
-static int drop_in_apply(struct services *services, struct drop_in *drop_in, const struct service_definition *definition,
-                         struct revoked *ret_revoked) {
-        struct world *world = services->world;
-        bool was_enabled = drop_in->service && drop_in->service->definition.enabled;
-        int r = registry_put(world->broker, definition, &drop_in->service);
-        if (r < 0)
-                return r;
-        if (was_enabled && !definition->enabled) {
-                *ret_revoked = revoke_service(world, &definition->service_id);
-                log_write(LOG_LEVEL_INFO, "service %s is disabled: ended %u listeners, %u channels remain", definition->name,
-                          ret_revoked->listeners_ended, ret_revoked->channels_remaining);
-        } else {
-                log_write(LOG_LEVEL_INFO, "service %s from %s", definition->name, definition->source);
-        }
-        activation_update(world, drop_in->service);
-        return 0;
-}
-
-static bool is_same_file(const struct stat *a, const struct stat *b) {
-        return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-               a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-               a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
-/* Reads the file that counts, unless it is as it was. A mistake in it is -EINVAL and a problem. */
-static int drop_in_load(struct services *services, struct drop_in *drop_in, int directory_fd, struct revoked *ret_revoked) {
-        cleanup(freep) char *text = NULL;
-        struct service_definition definition;
-        struct text_error error = {};
-        struct stat status;
-        size_t length;
-        if (fstatat(directory_fd, drop_in->file_name, &status, 0) < 0) {
-                int r = -errno;
-                drop_in->status = (struct stat){};
-                if (!drop_in->problem)
-                        drop_in->problem = problem_new(services, drop_in->directory, drop_in->file_name, 0,
-                                                       "expected a file that can be read: %s", strerror(-r));
-                return r;
-        }
-        if (is_same_file(&status, &drop_in->status))
-                return 0;
-        drop_in->status = status;
-        free(drop_in->problem);
-        drop_in->problem = NULL;
-        if (status.st_size == 0 && !S_ISFIFO(status.st_mode)) {
-                drop_in_hide(services, drop_in);
-                return 0;
-        }
-        int r = file_read(directory_fd, drop_in->file_name, SERVICE_FILE_MAX, &text, &length);
-        if (!r)
-                r = service_parse(&drop_in->service_id, text, length, world_principal_lookup, &definition, &error);
-        else
-                snprintf(error.expected, sizeof error.expected, "expected a file of at most %u bytes that can be read: %s",
-                         SERVICE_FILE_MAX, strerror(-r));
-        if (!r) {
-                snprintf(definition.source, sizeof definition.source, "%s/%s", directory_path(services, drop_in->directory),
-                         drop_in->file_name);
-                r = drop_in_apply(services, drop_in, &definition, ret_revoked);
-                if (r == -ENOSPC)
-                        snprintf(error.expected, sizeof error.expected, "expected at most %u services", SERVICES_MAX);
-                else if (r < 0)
-                        snprintf(error.expected, sizeof error.expected, "expected to add the service: %s", strerror(-r));
-        }
-        if (r < 0)
-                drop_in->problem =
-                        problem_new(services, drop_in->directory, drop_in->file_name, error.line, "%s", error.expected);
-        return r;
 }
 
 /* All drop-ins. */
@@ -224,7 +109,7 @@ static bool service_id_of(const char *file_name, GUID *ret) {
 }
 
 static void add_name_problem(struct services *services, unsigned directory, const char *file_name, const char *expected) {
-        struct service_problem *problem = problem_new(services, directory, file_name, 0, "%s", expected);
+        struct service_problem *problem = problem_new(services->world, directory, file_name, 0, "%s", expected);
         if (problem) {
                 problem->next = services->name_problems;
                 services->name_problems = problem;
@@ -251,11 +136,11 @@ static void read_file(struct services *services, unsigned directory, int directo
         drop_in->seen = true;
         drop_in->directory = directory;
         strcpy(drop_in->file_name, file_name);
-        (void)drop_in_load(services, drop_in, directory_fd, &ignored);
+        (void)drop_in_load(services->world, drop_in, directory_fd, &ignored);
 }
 
 static void read_directory(struct services *services, unsigned index) {
-        const char *path = directory_path(services, index);
+        const char *path = drop_in_directory(services->world, index);
         DIR *directory = opendir(path);
         if (!directory) {
                 if (errno != ENOENT)
@@ -279,7 +164,7 @@ void services_reload(struct world *world) {
                 next = table_next(&services->drop_ins, link);
                 struct drop_in *drop_in = drop_in_of(link);
                 if (!drop_in->seen) {
-                        drop_in_hide(services, drop_in);
+                        drop_in_hide(services->world, drop_in);
                         drop_in_free(services, drop_in);
                 }
         }
@@ -303,7 +188,7 @@ static void on_change(void *userdata) {
 
 /* The first directory, made if it is missing. */
 static int open_first(const struct services *services, int *ret_fd) {
-        const char *path = directory_path(services, 0);
+        const char *path = drop_in_directory(services->world, 0);
         int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0) {
                 *ret_fd = fd;
@@ -316,7 +201,7 @@ static int open_first(const struct services *services, int *ret_fd) {
 static char *old_text(const struct services *services, const struct drop_in *drop_in) {
         char *text = NULL;
         size_t length;
-        cleanup(fd_closep) int fd = open(directory_path(services, drop_in->directory), O_PATH | O_DIRECTORY | O_CLOEXEC);
+        cleanup(fd_closep) int fd = open(drop_in_directory(services->world, drop_in->directory), O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (!drop_in->file_name[0] || fd < 0 || file_read(fd, drop_in->file_name, SERVICE_FILE_MAX, &text, &length) < 0)
                 return NULL;
         return text;
@@ -347,7 +232,7 @@ static int save(struct world *world, const struct service_definition *definition
                 drop_in->directory = 0;
         }
         r = file_replace(directory_fd, drop_in->file_name, text, strlen(text), 0644);
-        return r < 0 ? r : drop_in_load(services, drop_in, directory_fd, ret_revoked);
+        return r < 0 ? r : drop_in_load(services->world, drop_in, directory_fd, ret_revoked);
 }
 
 static int save_service(struct world *world, const struct service_definition *definition, struct service **ret,
@@ -392,7 +277,7 @@ int world_set_service_enabled(struct world *world, struct service *service, bool
 /* Whether a directory after the first has a file for this name. */
 static bool is_defined_below(const struct services *services, const char *file_name) {
         for (unsigned i = 1; i < services->world->options.service_directory_count; i++) {
-                cleanup(fd_closep) int fd = open(directory_path(services, i), O_PATH | O_DIRECTORY | O_CLOEXEC);
+                cleanup(fd_closep) int fd = open(drop_in_directory(services->world, i), O_PATH | O_DIRECTORY | O_CLOEXEC);
                 if (fd >= 0 && faccessat(fd, file_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
                         return true;
         }

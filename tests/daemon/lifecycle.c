@@ -109,6 +109,17 @@ TEST(a_definition_with_a_mistake_costs_only_its_own_partition) {
         bare_end(&world);
 }
 
+TEST(a_host_with_a_mistake_in_it_is_not_replaced_by_another) {
+        bare_new(&world);
+        bare_partition(&world, &HOST, "Label=lab\nKind=hots\n");
+        check(bare_start_in_vain(&world) != 0);
+        check_equal(count_files("state/partitions"), 1);
+        bare_partition(&world, &HOST, "Label=lab\nKind=host\n");
+        bare_start(&world);
+        bare_check_alive(&world);
+        bare_end(&world);
+}
+
 TEST(listeners_come_back_after_the_broker_was_killed) {
         begin();
         int client = bare_client(&world);

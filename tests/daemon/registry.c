@@ -174,6 +174,23 @@ TEST(disabling_a_service_wakes_its_listener_changes_the_page_and_fails_the_check
         end();
 }
 
+TEST(a_service_disabled_while_no_broker_ran_is_ended_by_the_next) {
+        bare_new(&world);
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        int listening = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        bare_kill(&world);
+        bare_service(&world, "services", &SERVICE, "ElementName=Echo\nEnabled=no\n");
+        bare_start(&world);
+        check(is_readable(listening));
+        fd_close(client);
+        client = bare_client(&world);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), EINVAL);
+        fd_close(listening);
+        end();
+}
+
 TEST(a_listener_with_a_full_backlog_is_told_of_the_end_when_there_is_room_even_by_the_next_broker) {
         bare_new(&world);
         bare_service(&world, "services", &SERVICE, "ElementName=Echo\n");

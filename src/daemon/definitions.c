@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Partition definitions on disk. */
+
+#include "daemon/definitions.h"
+#include "base/fd.h"
+#include "base/guid.h"
+#include "base/log.h"
+#include "daemon/partition_file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_NAME_SIZE (HV_GUID_TEXT_SIZE + sizeof ".conf" - 1)
+
+static void file_name_of(const GUID *vm_id, char ret_name[FILE_NAME_SIZE]) {
+        char guid[HV_GUID_TEXT_SIZE];
+        guid_format(vm_id, guid);
+        snprintf(ret_name, FILE_NAME_SIZE, "%s.conf", guid);
+}
+
+/* A partition has one file name, so that removing it removes its definition. */
+static bool vm_id_of(const char *name, GUID *ret_vm_id) {
+        char stem[HV_GUID_TEXT_SIZE], canonical[FILE_NAME_SIZE];
+        GUID vm_id;
+        if (strlen(name) != FILE_NAME_SIZE - 1)
+                return false;
+        memcpy(stem, name, sizeof stem - 1);
+        stem[sizeof stem - 1] = 0;
+        if (guid_parse(stem, &vm_id) < 0)
+                return false;
+        file_name_of(&vm_id, canonical);
+        *ret_vm_id = vm_id;
+        return !strcmp(name, canonical);
+}
+
+int definition_save(int directory_fd, const struct partition_definition *definition) {
+        char name[FILE_NAME_SIZE], text[PARTITION_TEXT_SIZE];
+        file_name_of(&definition->vm_id, name);
+        return file_replace(directory_fd, name, text, partition_format(definition, text), 0644);
+}
+
+int definition_remove(int directory_fd, const GUID *vm_id) {
+        char name[FILE_NAME_SIZE];
+        file_name_of(vm_id, name);
+        return unlinkat(directory_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int definition_load(int directory_fd, const char *path, const char *name, struct partition_definition *ret) {
+        cleanup(freep) char *text = NULL;
+        size_t length;
+        GUID vm_id;
+        struct text_error error;
+        if (!vm_id_of(name, &vm_id)) {
+                log_write(LOG_LEVEL_ERROR, "%s/%s: expected a file name <VmId>.conf, in lower case", path, name);
+                return -EINVAL;
+        }
+        int r = file_read(directory_fd, name, PARTITION_FILE_MAX, &text, &length);
+        if (r < 0) {
+                log_write(LOG_LEVEL_ERROR, "%s/%s: %s", path, name, strerror(-r));
+                return r;
+        }
+        r = partition_parse(&vm_id, text, length, ret, &error);
+        if (r < 0)
+                log_write(LOG_LEVEL_ERROR, "%s/%s:%u: %s", path, name, error.line, error.expected);
+        return r;
+}
+
+/* What editors and file_replace() leave beside is none. */
+static bool is_definition_name(const char *name) {
+        const char *dot = strrchr(name, '.');
+        return name[0] != '.' && dot && !strcmp(dot, ".conf");
+}
+
+int definitions_read(int directory_fd, const char *path, struct found **ret_found, size_t *ret_count, size_t *ret_wrong) {
+        struct found *found = NULL;
+        size_t count = 0, room = 0, wrong = 0;
+        int fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
+        DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        if (!directory) {
+                r = -errno;
+                fd_close(fd);
+                return r;
+        }
+        for (struct dirent *entry; (entry = readdir(directory));) {
+                struct partition_definition definition;
+                if (!is_definition_name(entry->d_name))
+                        continue;
+                if (definition_load(directory_fd, path, entry->d_name, &definition) < 0) {
+                        wrong++;
+                        continue;
+                }
+                if (count == room) {
+                        room = room ? 2 * room : 16;
+                        struct found *grown = reallocarray(found, room, sizeof *found);
+                        if (!grown) {
+                                r = -ENOMEM;
+                                break;
+                        }
+                        found = grown;
+                }
+                found[count++] = (struct found){.definition = definition};
+        }
+        closedir(directory);
+        if (r < 0) {
+                free(found);
+                return r;
+        }
+        *ret_found = found;
+        *ret_count = count;
+        *ret_wrong = wrong;
+        return 0;
+}
