@@ -123,18 +123,13 @@ static int client_serve(struct client *client) {
 
 static int client_dispatch(struct source *source, uint32_t events) {
         struct client *client = container_of(source, struct client, source);
-        for (unsigned served = 0; served < REQUESTS_PER_WAKE_UP; served++) {
-                int r = client_serve(client);
-                if (r == -EAGAIN)
-                        break;
-                if (r < 0) {
-                        if (r == -EPROTO || r == -EPROTONOSUPPORT || r == -EPERM)
-                                log_stranger(LOG_LEVEL_NOTICE, "closed the connection of process %u in partition %s: %s",
-                                             client->caller.pid, client->caller.partition->label, strerror(-r));
-                        client_close(client);
-                        break;
-                }
-        }
+        int r = client_serve(client);
+        if (r == 0 || r == -EAGAIN)
+                return 0;
+        if (r == -EPROTO || r == -EPROTONOSUPPORT || r == -EPERM)
+                log_stranger(LOG_LEVEL_NOTICE, "closed the connection of process %u in partition %s: %s", client->caller.pid,
+                             client->caller.partition->label, strerror(-r));
+        client_close(client);
         return 0;
 }
 

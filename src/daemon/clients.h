@@ -5,7 +5,8 @@
  * The libraries' connections. Who a client is comes from the kernel when it
  * connects; each message must come from the same process and user. Clients are
  * gathered by process, since a process's channels are looked at when one of its
- * connections goes away. A client that does not read its answers is closed.
+ * connections goes away. A client gets one request served a turn of the loop, so
+ * that nobody waits for a flood; one that does not read its answers is closed.
  */
 
 #include "base/hash.h"
@@ -13,7 +14,6 @@
 #include "wire/message.h"
 
 #define CLIENTS_PER_WAKE_UP 64     /* accepted at once */
-#define REQUESTS_PER_WAKE_UP 1    /* served at once to one client */
 #define REFUSED_CLIENTS_MAX 64     /* over their quota, waiting to be told so */
 #define DESCRIPTORS_RESERVED 128   /* kept from clients: for what they lend, files and children */
 

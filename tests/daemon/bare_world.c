@@ -57,7 +57,7 @@ void bare_partition(const struct bare_world *world, const GUID *vm_id, const cha
 
 void bare_new(struct bare_world *world) {
         static const char *const directories[] = {"runtime", "state", "state/partitions", "services", "lower"};
-        *world = (struct bare_world){};
+        *world = (struct bare_world){.control_fd = -1};
         const char *temporary = getenv("TMPDIR");
         check(snprintf(world->root, sizeof world->root, "%s/hvsock-bare-XXXXXX", temporary ? temporary : "/tmp") <
               (int)sizeof world->root);
@@ -82,6 +82,13 @@ static pid_t launch(const struct bare_world *world, int notify_fd) {
                 return pid;
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         fd_close(notify_fd);
+        if (world->control_fd >= 0) {
+                char own_pid[16];
+                snprintf(own_pid, sizeof own_pid, "%d", (int)getpid());
+                if (dup2(world->control_fd, 3) < 0 || setenv("LISTEN_PID", own_pid, 1) < 0 || setenv("LISTEN_FDS", "1", 1) < 0 ||
+                    setenv("LISTEN_FDNAMES", "control", 1) < 0)
+                        _exit(126);
+        }
         execl(executable, executable, "--runtime", paths[0], "--state", paths[1], "--services", paths[2], "--services",
               paths[3], "--config", paths[4], "--log-level", "warning", (char *)NULL);
         _exit(127);

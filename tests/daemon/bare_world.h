@@ -17,6 +17,7 @@
 struct bare_world {
         char root[PATH_MAX]; /* removed at the end; runtime/, state/, services/, lower/ and hvsockd.conf lie in it */
         pid_t broker;        /* 0 while none runs */
+        int control_fd;      /* passed to the broker as systemd does, or -1 */
 };
 
 extern const GUID HOST;          /* the host's VmId */

@@ -285,6 +285,38 @@ TEST(a_listeners_file_goes_when_its_process_does) {
         bare_end(&world);
 }
 
+TEST(a_socket_that_systemd_listens_on_is_the_hosts) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        bare_new(&world);
+        world.control_fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET, 0));
+        char path[PATH_MAX];
+        bare_path(&world, "runtime/control", path);
+        check(strlen(path) < sizeof address.sun_path);
+        strcpy(address.sun_path, path);
+        int on = 1; /* PassCredentials=yes */
+        must(setsockopt(world.control_fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+        must(bind(world.control_fd, (struct sockaddr *)&address, sizeof address));
+        must(listen(world.control_fd, 8));
+
+        /* A client may come before the broker does. */
+        int client = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+        must(connect(client, (struct sockaddr *)&address, sizeof address));
+        struct wire_request request = request_of(WIRE_HELLO);
+        struct wire_reply reply;
+        tell(client, &request, -1);
+        bare_start(&world);
+        hear(client, &reply);
+        check_equal(reply.error, 0);
+        check(guid_equal(&reply.vm_id, &HOST));
+        struct stat status;
+        must(lstat(path, &status));
+        check(S_ISSOCK(status.st_mode));
+        bare_check_alive(&world);
+        fd_close(world.control_fd);
+        fd_close(client);
+        bare_end(&world);
+}
+
 TEST(a_partitions_directory_survives_the_broker) {
         begin();
         must(kill(world.broker, SIGTERM));
