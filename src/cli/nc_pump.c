@@ -134,6 +134,9 @@ int nc_pump(int fd, int socket_type, bool keeps_output) {
         if (!keeps_output)
                 end_output();
         pthread_join(sender, NULL);
+        /* The peer's data may have ended long before the peer did: it may have gone without reading ours. */
+        if (!error && hv_recv(fd, buffer, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET)
+                error = ECONNRESET;
         hv_close(fd);
         free(buffer);
 
