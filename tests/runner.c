@@ -412,6 +412,9 @@ int main(int argc, char **argv) {
                 return 1;
         }
         prctl(PR_SET_CHILD_SUBREAPER, 1);
+        /* Whoever started this may ignore them, and ignoring is inherited. */
+        signal(SIGCHLD, SIG_DFL);
+        signal(SIGPIPE, SIG_DFL);
         sigset_t child;
         sigemptyset(&child);
         sigaddset(&child, SIGCHLD);
