@@ -4,9 +4,9 @@
 
 #include "base/guid.h"
 #include "broker/internal.h"
+#include "broker/text.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,8 @@ static const struct {
         {"everyone", PRINCIPAL_EVERYONE}, {"nobody", PRINCIPAL_NOBODY}, {"host", PRINCIPAL_HOST},
         {"children", PRINCIPAL_CHILDREN}, {"vms", PRINCIPAL_VMS},       {"containers", PRINCIPAL_CONTAINERS},
 };
+
+const struct access access_default = {.is_default = true};
 
 static bool is_in_group(const struct caller *caller, uint32_t group) {
         if (group == CALLER_UNMAPPED)
@@ -79,12 +81,9 @@ static int parse_id(enum principal_kind kind, const char *name, principal_lookup
         return *name ? lookup(kind, name, ret_id) : -ENOENT;
 }
 
-static int parse_principal(const char *word, principal_lookup lookup, struct principal *ret, char ret_expected[160]) {
+static int parse_principal(const char *word, principal_lookup lookup, struct principal *ret,
+                           char ret_expected[TEXT_EXPECTED_SIZE]) {
         struct principal principal = {};
-        if (strlen(word) >= sizeof principal.text) {
-                snprintf(ret_expected, 160, "expected a principal of at most %zu bytes", sizeof principal.text - 1);
-                return -EINVAL;
-        }
         strcpy(principal.text, word);
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
                 if (!strcmp(word, words[i].word)) {
@@ -104,43 +103,36 @@ static int parse_principal(const char *word, principal_lookup lookup, struct pri
                 r = guid_parse(word + 10, &principal.partition);
         }
         if (r == -ENOENT)
-                snprintf(ret_expected, 160, "expected a user or group that exists, not \"%s\"", word);
-        else if (r)
-                snprintf(ret_expected, 160,
-                         "expected everyone, nobody, host, children, vms, containers, user:, group: or partition:, not \"%.40s\"",
-                         word);
-        else
-                *ret = principal;
-        return r ? -EINVAL : 0;
+                return text_expected(ret_expected, "expected a user or group that exists, not \"%s\"", word);
+        if (r)
+                return text_expected(ret_expected, "expected everyone, nobody, host, children, vms, containers, "
+                                                   "user:NAME, group:NAME or partition:GUID, not \"%.40s\"", word);
+        *ret = principal;
+        return 0;
 }
 
-int access_parse(const char *text, principal_lookup lookup, struct access *ret, char ret_expected[160]) {
+int access_parse(const char *text, principal_lookup lookup, struct access *ret, char ret_expected[TEXT_EXPECTED_SIZE]) {
         struct access access = {};
-        for (const char *at = text;;) {
-                char word[128];
-                at += strspn(at, " \t");
+        if (!strcmp(text, "default"))
+                text = "";
+        for (const char *at = text; *(at += strspn(at, " \t"));) {
+                char word[sizeof access.principals[0].text];
                 size_t length = strcspn(at, " \t");
-                if (!length)
-                        break;
-                if (access.count == PRINCIPALS_MAX || length >= sizeof word) {
-                        snprintf(ret_expected, 160, "expected at most %u principals of at most 63 bytes", PRINCIPALS_MAX);
-                        return -EINVAL;
-                }
+                if (length >= sizeof word)
+                        return text_expected(ret_expected, "expected principals of at most %zu bytes", sizeof word - 1);
+                if (access.count == PRINCIPALS_MAX)
+                        return text_expected(ret_expected, "expected at most %u principals", PRINCIPALS_MAX);
                 memcpy(word, at, length);
                 word[length] = 0;
                 at += length;
-                if (!strcmp(word, "default") && !access.count && !at[strspn(at, " \t")])
-                        break;
                 int r = parse_principal(word, lookup, &access.principals[access.count], ret_expected);
                 if (r)
                         return r;
                 access.count++;
         }
         for (unsigned i = 0; i < access.count; i++)
-                if (access.principals[i].kind == PRINCIPAL_NOBODY && access.count > 1) {
-                        snprintf(ret_expected, 160, "expected nobody to stand alone");
-                        return -EINVAL;
-                }
+                if (access.principals[i].kind == PRINCIPAL_NOBODY && access.count > 1)
+                        return text_expected(ret_expected, "expected nobody to stand alone");
         access.is_default = !access.count;
         *ret = access;
         return 0;

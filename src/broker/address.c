@@ -7,16 +7,14 @@
  * to that target (itself, its parent, its child, a sibling) says both which
  * bound VmIds let it in and under which VmId the acceptor would dial it back.
  * A container that passes through is replaced by its VM before anything else is
- * looked at, so no rule below knows of it.
+ * looked at, and only where it names something outside that VM: what its
+ * neighbours and the VM itself keep for one another stays closed to it.
  */
 
 #include "base/guid.h"
 #include "broker/internal.h"
 
 #include <errno.h>
-
-#define ALLOWED ((struct verdict){0, RULE_ALLOWED})
-#define REFUSED(error, rule) ((struct verdict){error, rule})
 
 struct partition *virtual_machine_of(struct partition *container) {
         for (struct partition *at = container; at; at = at->parent)
@@ -27,6 +25,21 @@ struct partition *virtual_machine_of(struct partition *container) {
 
 static bool are_seeing_siblings(const struct partition *a, const struct partition *b) {
         return a != b && a->parent && a->parent == b->parent && a->sees_siblings && b->sees_siblings;
+}
+
+/* Who stands where `partition` uses `vm_id`: itself, or the VM that it passes through. */
+static struct verdict stand(const struct broker *broker, struct partition *partition, const GUID *vm_id, bool passthru,
+                            struct partition **ret_partition) {
+        *ret_partition = partition;
+        if (!passthru)
+                return ALLOWED;
+        if (!partition->passthru)
+                return REFUSED(EACCES, RULE_PASSTHRU_DENIED);
+        struct partition *vm = virtual_machine_of(partition);
+        const struct partition *named = partition_by_id(broker, vm_id);
+        if (guid_equal(vm_id, &HV_GUID_PARENT) || (named && are_seeing_siblings(vm, named)))
+                *ret_partition = vm;
+        return ALLOWED;
 }
 
 /* The partition that `vm_id` names for `source`. */
@@ -67,31 +80,30 @@ static void relate(struct resolution *resolution) {
                 resolution->relation = source->parent == target ? RELATION_CHILD : RELATION_SIBLING;
                 resolution->dial_back_vm_id = source->vm_id;
         }
+        resolution->from_outside_vm =
+                target->kind == HV_PARTITION_VM &&
+                (resolution->relation == RELATION_PARENT || resolution->relation == RELATION_SIBLING);
 }
 
 struct verdict address_resolve(const struct broker *broker, struct partition *from, const GUID *vm_id, bool passthru,
                                struct resolution *ret) {
-        struct resolution resolution = {.source = from};
-        if (passthru) {
-                if (from->kind != HV_PARTITION_CONTAINER || !from->passthru)
-                        return REFUSED(EACCES, RULE_PASSTHRU_DENIED);
-                resolution.source = virtual_machine_of(from);
-        }
-        bool own = guid_equal(vm_id, &HV_GUID_LOOPBACK) || guid_equal(vm_id, &from->vm_id);
-        if (own)
-                resolution.source = from;
-        struct verdict verdict = find_target(broker, resolution.source, vm_id, &resolution.target);
+        struct resolution resolution;
+        struct verdict verdict = stand(broker, from, vm_id, passthru, &resolution.source);
+        if (verdict.error)
+                return verdict;
+        verdict = find_target(broker, resolution.source, vm_id, &resolution.target);
         if (verdict.error)
                 return verdict;
         relate(&resolution);
-        resolution.through_vm = resolution.target->kind == HV_PARTITION_VM && resolution.relation != RELATION_SELF &&
-                                resolution.relation != RELATION_CHILD;
         *ret = resolution;
         return ALLOWED;
 }
 
 struct verdict address_bindable(const struct broker *broker, struct partition *partition, const GUID *vm_id,
-                                bool *ret_crosses) {
+                                bool passthru, bool *ret_crosses) {
+        struct verdict verdict = stand(broker, partition, vm_id, passthru, &partition);
+        if (verdict.error)
+                return verdict;
         bool crosses = true;
         if (guid_equal(vm_id, &HV_GUID_BROADCAST))
                 return REFUSED(EADDRNOTAVAIL, RULE_NOT_BINDABLE);
@@ -112,16 +124,26 @@ struct verdict address_bindable(const struct broker *broker, struct partition *p
         return ALLOWED;
 }
 
-unsigned address_match(const GUID *bound, const struct partition *listening_in, const struct resolution *from) {
-        if (guid_equal(bound, &HV_GUID_WILDCARD))
-                return 1;
-        if (guid_equal(bound, &HV_GUID_LOOPBACK))
-                return from->relation == RELATION_SELF ? 2 : 0;
-        if (guid_equal(bound, &HV_GUID_PARENT))
-                return from->relation == RELATION_PARENT ? 2 : 0;
-        if (guid_equal(bound, &HV_GUID_CHILDREN))
-                return from->relation == RELATION_CHILD ? 2 : 0;
-        if (guid_equal(bound, &HV_GUID_SILOHOST))
-                return from->relation == RELATION_PARENT && listening_in->kind == HV_PARTITION_CONTAINER ? 2 : 0;
-        return guid_equal(bound, &from->source->vm_id) && from->relation != RELATION_PARENT ? 3 : 0;
+unsigned address_accepting(const struct resolution *from, GUID ret_vm_ids[ADDRESS_ACCEPTING_MAX]) {
+        unsigned count = 0;
+        switch (from->relation) {
+        case RELATION_SELF:
+                ret_vm_ids[count++] = from->source->vm_id;
+                ret_vm_ids[count++] = HV_GUID_LOOPBACK;
+                break;
+        case RELATION_PARENT:
+                ret_vm_ids[count++] = HV_GUID_PARENT;
+                if (from->target->kind == HV_PARTITION_CONTAINER)
+                        ret_vm_ids[count++] = HV_GUID_SILOHOST;
+                break;
+        case RELATION_CHILD:
+                ret_vm_ids[count++] = from->source->vm_id;
+                ret_vm_ids[count++] = HV_GUID_CHILDREN;
+                break;
+        case RELATION_SIBLING:
+                ret_vm_ids[count++] = from->source->vm_id;
+                break;
+        }
+        ret_vm_ids[count++] = HV_GUID_WILDCARD;
+        return count;
 }

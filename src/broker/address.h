@@ -22,16 +22,20 @@ struct resolution {
         struct partition *source;   /* the connector, or its VM when it passes through */
         enum relation relation;     /* of source to target */
         GUID dial_back_vm_id;       /* PARENT, LOOPBACK, or the source's VmId */
-        bool through_vm;            /* the target is a VM: its passthru containers' listeners come next */
+        bool from_outside_vm;       /* the target is a VM: after its own listeners, its passthru containers' count */
 };
 
-/* What dialling `vm_id` from `from` reaches; `passthru` is HVSOCKET_CONTAINER_PASSTHRU. */
+/*
+ * What dialling `vm_id` from `from` reaches. With `passthru` (HVSOCKET_CONTAINER_PASSTHRU) a container stands in its
+ * VM's place towards all that is outside that VM: PARENT, and siblings that the VM sees. Inside it stays itself.
+ */
 struct verdict address_resolve(const struct broker *broker, struct partition *from, const GUID *vm_id, bool passthru,
                                struct resolution *ret);
 
-/* May a listener in `partition` be bound to `vm_id`? Loopback only (no registration needed) goes to *ret_crosses. */
+/* May a listener in `partition` be bound to `vm_id`? *ret_crosses: does it accept from other partitions? */
 struct verdict address_bindable(const struct broker *broker, struct partition *partition, const GUID *vm_id,
-                                bool *ret_crosses);
+                                bool passthru, bool *ret_crosses);
 
-/* How well a listener's VmId matches: 0 not at all, 1 wildcard, 2 a word, 3 the exact VmId. */
-unsigned address_match(const GUID *bound_vm_id, const struct partition *listening_in, const struct resolution *from);
+/* The bound VmIds that accept this connector, the most specific first. Returns how many. */
+#define ADDRESS_ACCEPTING_MAX 3u
+unsigned address_accepting(const struct resolution *from, GUID ret_vm_ids[ADDRESS_ACCEPTING_MAX]);

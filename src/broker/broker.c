@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* A world's books: making and freeing them, users' accounts, clients, refusals, routes. */
+/* A world's books: making and freeing them, users' accounts, clients, refusals. */
 
 #include "base/guid.h"
 #include "broker/internal.h"
@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALLOWED ((struct verdict){0, RULE_ALLOWED})
-#define REFUSED(error, rule) ((struct verdict){error, rule})
-
 int broker_new(const uint8_t hash_key[16], const struct owner *owner, const struct quotas *quotas,
                struct broker **ret_broker) {
         struct broker *broker = calloc(1, sizeof *broker);
@@ -19,11 +16,15 @@ int broker_new(const uint8_t hash_key[16], const struct owner *owner, const stru
                 return -ENOMEM;
         broker->owner = *owner;
         broker->quotas = *quotas;
-        list_init(&broker->service_order);
         list_init(&broker->listeners);
         list_init(&broker->channels);
-        struct table *tables[] = {&broker->partitions, &broker->services, &broker->names,
-                                  &broker->users,      &broker->posts,    &broker->channels_by_id};
+        struct table *tables[] = {&broker->partitions,
+                                  &broker->services,
+                                  &broker->users,
+                                  &broker->posts,
+                                  &broker->listeners_by_address,
+                                  &broker->through_by_address,
+                                  &broker->channels_by_id};
         for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
                 if (table_init(tables[i], hash_key)) {
                         broker_free(broker);
@@ -57,10 +58,12 @@ struct broker *broker_free(struct broker *broker) {
                 free_tree(broker->root);
         table_deinit(&broker->partitions);
         table_deinit(&broker->services);
-        table_deinit(&broker->names);
         table_deinit(&broker->users);
         table_deinit(&broker->posts);
+        table_deinit(&broker->listeners_by_address);
+        table_deinit(&broker->through_by_address);
         table_deinit(&broker->channels_by_id);
+        free(broker->services_in_order);
         free(broker);
         return NULL;
 }
@@ -87,7 +90,6 @@ const struct quotas *broker_quotas(const struct broker *broker) {
         return &broker->quotas;
 }
 
-/* Ids that do not map are told apart only by their partition, so that one partition cannot use up another's quota. */
 static struct user_key user_key(uint32_t uid, const struct partition *partition) {
         struct user_key key = {.uid = uid};
         if (uid == CALLER_UNMAPPED)
@@ -147,79 +149,6 @@ void broker_client_closed(struct broker *broker, const struct caller *caller) {
         user->clients--;
         caller->partition->client_count--;
         user_settle(broker, user);
-}
-
-/* The best listener in `listeners` for this resolution; *ret_why says why none would do. */
-static struct listener *best_listener(const struct list *listeners, bool through, const struct resolution *resolution,
-                                      bool wildcards, enum rule *ret_why) {
-        struct listener *best = NULL;
-        unsigned best_match = 0;
-        const struct list *link = listeners->next;
-        for (; link != listeners; link = link->next) {
-                struct listener *listener = through ? container_of(link, struct listener, through_link)
-                                                    : container_of(link, struct listener, post_link);
-                unsigned match = address_match(&listener->vm_id, resolution->target, resolution);
-                bool wildcard = guid_equal(&listener->vm_id, &HV_GUID_WILDCARD) ||
-                                guid_equal(&listener->vm_id, &HV_GUID_CHILDREN);
-                if (match && wildcard && !wildcards) {
-                        *ret_why = RULE_WILDCARD_FORBIDDEN;
-                        continue;
-                }
-                if (!match && *ret_why == RULE_NO_LISTENER)
-                        *ret_why = RULE_LISTENER_EXCLUDES;
-                if (match > best_match) {
-                        best = listener;
-                        best_match = match;
-                }
-        }
-        return best;
-}
-
-struct verdict broker_route(const struct broker *broker, const struct connect_request *request, struct route *ret_route) {
-        const struct caller *caller = request->caller;
-        struct route *route = ret_route;
-        *route = (struct route){.service = registry_by_id(broker, &request->service_id)};
-        if (guid_is_zero(&request->service_id))
-                return REFUSED(EINVAL, RULE_BAD_ADDRESS);
-        struct verdict verdict =
-                address_resolve(broker, caller->partition, &request->vm_id, request->passthru, &route->resolution);
-        if (verdict.error)
-                return verdict;
-        const struct partition *target = route->resolution.target;
-        const struct service *service = route->service;
-        const struct access otherwise = {.is_default = true};
-        if (!service && target != caller->partition)
-                return REFUSED(EACCES, RULE_NOT_REGISTERED);
-        if (service && !service->definition.enabled)
-                return REFUSED(EINVAL, RULE_DISABLED);
-        if (!access_allows(service ? &service->definition.connect : &otherwise, &broker->owner, caller))
-                return REFUSED(EACCES, RULE_CONNECT_DENIED);
-        if (!target->running)
-                return REFUSED(EHOSTUNREACH, RULE_NOT_RUNNING);
-
-        bool wildcards = !service || service->definition.wildcard_binds;
-        enum rule why = RULE_NO_LISTENER;
-        const struct post *post = post_find(broker, &target->vm_id, &request->service_id);
-        struct listener *listener =
-                post ? best_listener(&post->listeners, false, &route->resolution, wildcards, &why) : NULL;
-        if (!listener && post && route->resolution.through_vm)
-                listener = best_listener(&post->through, true, &route->resolution, wildcards, &why);
-        if (!listener)
-                return REFUSED(ECONNREFUSED, why);
-        if (request->socket_type && request->socket_type != listener->socket_type)
-                return REFUSED(EPROTOTYPE, RULE_SOCKET_TYPE);
-        const struct user *user = user_find(broker, caller->uid, caller->partition);
-        if (caller->partition->channel_count >= broker->quotas.channels_per_partition ||
-            (user ? user->channels : 0) >= broker->quotas.channels_per_user ||
-            listener->channel_count >= broker->quotas.channels_per_listener)
-                return REFUSED(ENOBUFS, RULE_QUOTA);
-        route->listener = listener;
-        return ALLOWED;
-}
-
-struct verdict broker_check(const struct broker *broker, const struct caller *caller, const GUID *service_id) {
-        const struct service *service = registry_by_id(broker, service_id);
-        return service && !service->definition.enabled ? REFUSED(EINVAL, RULE_DISABLED) : ALLOWED;
 }
 
 void broker_refused(struct broker *broker, const struct caller *caller, const GUID *vm_id, const GUID *service_id,

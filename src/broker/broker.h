@@ -37,10 +37,11 @@ struct listener {
         int64_t since_ms; /* the daemon's clock, milliseconds since the epoch */
         uint32_t channel_count;
         struct service *service;         /* whose counters it is in; NULL when unregistered */
-        struct post *post;               /* the listeners of this ServiceId in this partition */
+        struct post *post;               /* what there is of this ServiceId in this partition */
         struct post *through;            /* the same in the VM that it is reachable under, or NULL */
         struct list channels;            /* of channel.listener_link */
-        struct list all_link, partition_link, post_link, through_link;
+        struct list all_link, partition_link, post_link;
+        struct table_link address_link, through_link;
         void *shell;
 };
 
@@ -130,7 +131,8 @@ struct route {
 };
 
 /* Decides; changes nothing. *ret_route is filled as far as the decision went. */
-struct verdict broker_route(const struct broker *broker, const struct connect_request *request, struct route *ret_route);
+struct verdict broker_route(const struct broker *broker, const struct connect_request *request,
+                            struct route *ret_route);
 
 int broker_opened(struct broker *broker, const struct connect_request *request, const struct route *route,
                   const GUID *ephemeral_id, int64_t now_ms, struct channel **ret_channel);

@@ -18,14 +18,17 @@ int broker_opened(struct broker *broker, const struct connect_request *request, 
         const struct caller *caller = request->caller;
         struct listener *listener = route->listener;
         struct user *user = user_of(broker, caller->uid, caller->partition);
-        struct channel *channel = user ? calloc(1, sizeof *channel) : NULL;
-        if (!channel)
+        if (!user)
                 return -ENOMEM;
+        struct channel *channel = calloc(1, sizeof *channel);
+        if (!channel)
+                goto no_memory;
         *channel = (struct channel){
                 .ephemeral_id = *ephemeral_id,
                 .from = caller->partition,
                 .to = listener->partition,
                 .listener = listener,
+                .service = registry_by_id(broker, &request->service_id),
                 .service_id = request->service_id,
                 .dialled_vm_id = request->vm_id,
                 .from_pid = caller->pid,
@@ -35,28 +38,29 @@ int broker_opened(struct broker *broker, const struct connect_request *request, 
                 .since_ms = now_ms,
         };
         uint64_t hash = table_hash(&broker->channels_by_id, ephemeral_id, sizeof *ephemeral_id);
-        if (table_insert(&broker->channels_by_id, &channel->id_link, hash)) {
-                free(channel);
-                user_settle(broker, user);
-                return -ENOMEM;
-        }
+        if (table_insert(&broker->channels_by_id, &channel->id_link, hash))
+                goto no_memory;
         list_append(&broker->channels, &channel->all_link);
         list_append(&listener->channels, &channel->listener_link);
         listener->channel_count++;
         user->channels++;
+        channel->from->opened_count++;
         channel->from->channel_count++;
         count_opened(&channel->from->counters);
         if (channel->to != channel->from) {
                 channel->to->channel_count++;
                 count_opened(&channel->to->counters);
         }
-        struct service *service = registry_by_id(broker, &channel->service_id);
-        channel->service = service;
-        if (service)
-                count_opened(&service->counters);
+        if (channel->service)
+                count_opened(&channel->service->counters);
         broker_tell(broker, &(struct event){.kind = EVENT_OPEN, .channel = channel});
         *ret_channel = channel;
         return 0;
+
+no_memory:
+        free(channel);
+        user_settle(broker, user);
+        return -ENOMEM;
 }
 
 void broker_closed(struct broker *broker, struct channel *channel) {
@@ -69,6 +73,7 @@ void broker_closed(struct broker *broker, struct channel *channel) {
         struct user *user = user_find(broker, channel->from_uid, channel->from);
         user->channels--;
         user_settle(broker, user);
+        channel->from->opened_count--;
         channel->from->channel_count--;
         channel->from->counters.channels_now--;
         if (channel->to != channel->from) {

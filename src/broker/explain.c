@@ -4,10 +4,10 @@
 
 #include "base/guid.h"
 #include "broker/internal.h"
+#include "broker/text.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 /* "vm web01 (GUID)", or the well-known word. */
 static void describe_vm_id(const struct broker *broker, const GUID *vm_id, char *ret_text, size_t size) {
@@ -48,4 +48,5 @@ void broker_explain(const struct broker *broker, const struct caller *caller, co
                 snprintf(name, sizeof name, "\"%s\" ", service->definition.name);
         snprintf(ret_text, size, "%s [%s]: %s, to %s, service %s(%s)", rule_sentence(verdict->rule),
                  rule_name(verdict->rule), who, where, name, guid);
+        text_make_printable(ret_text); /* the end may have been cut within a character */
 }

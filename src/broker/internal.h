@@ -11,46 +11,61 @@
 #include "base/hash.h"
 #include "broker/broker.h"
 
-/* What one user of the world holds. Ids that do not map are one user a partition: see user_of(). */
+#define ALLOWED ((struct verdict){0, RULE_ALLOWED})
+#define REFUSED(error, rule) ((struct verdict){error, rule})
+
+/* What one user of the world holds. */
 struct user {
         struct table_link link;
         struct user_key {
                 uint32_t uid;
-                GUID partition; /* zero unless uid is CALLER_UNMAPPED */
+                GUID partition; /* zero unless uid is CALLER_UNMAPPED: see user_of() */
         } key;
         uint32_t listeners, channels, clients;
 };
 
-/* All listeners of one ServiceId in one partition: what a connect looks up. */
+/* What there is of one ServiceId in one partition. */
 struct post {
         struct table_link link;
         struct post_key {
                 GUID partition, service;
         } key;
-        struct list listeners; /* of listener.post_link */
-        struct list through;   /* of listener.through_link: passthru containers' listeners, when this is a VM's post */
+        struct list listeners;  /* of listener.post_link; root's last */
+        uint32_t through_count; /* listeners of passthru containers, when the partition is their VM */
 };
 
 struct broker {
         struct owner owner;
         struct quotas quotas;
         struct partition *root;
-        struct table partitions, services, names, users, posts, channels_by_id;
-        struct list service_order; /* of service.order_link */
+        struct table partitions, services, users, posts;
+        struct table listeners_by_address; /* {partition, bound VmId, ServiceId}; of listener.address_link */
+        struct table through_by_address;   /* the same with the VM that is passed through; of listener.through_link */
+        struct table channels_by_id;
+        struct service **services_in_order; /* by name, then GUID; services.count of them */
+        size_t services_room;
         struct list listeners; /* all, of listener.all_link */
         struct list channels;  /* all, of channel.all_link */
         broker_observer observer;
         void *observer_userdata;
 };
 
-/* The caller's account, made when there is none. NULL: no memory. */
+/*
+ * The caller's account, made when there is none. NULL: no memory. Ids that do not map are told apart only by their
+ * partition, so that one partition cannot use up another's quota.
+ */
 struct user *user_of(struct broker *broker, uint32_t uid, const struct partition *partition);
 /* Only looks. NULL: holds nothing. */
 struct user *user_find(const struct broker *broker, uint32_t uid, const struct partition *partition);
 /* Drops the account when it holds nothing any more. */
 void user_settle(struct broker *broker, struct user *user);
 
-struct post *post_find(const struct broker *broker, const GUID *partition, const GUID *service);
+/* The rule of a service that is not registered: DESIGN's default. */
+extern const struct access access_default;
+
+/* The listener that takes this connector's channels, the most specific one first; NULL, and why there is none. */
+struct listener *listener_accepting(const struct broker *broker, const struct resolution *from, const GUID *service_id,
+                                    bool wildcard_binds, enum rule *ret_why);
 
 /* The VM that a container stands in, or the container itself when there is none. */
 struct partition *virtual_machine_of(struct partition *container);

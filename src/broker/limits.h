@@ -14,12 +14,13 @@
 #define SERVICE_NAME_MAX 255u      /* bytes of an ElementName */
 #define PRINCIPALS_MAX 16u         /* in one Bind= or Connect= */
 #define SERVICE_FILE_MAX 65536u    /* bytes of one drop-in */
+#define REG_FILE_MAX (16u << 20)   /* bytes of a .reg text */
 
 struct quotas {
         uint32_t listeners_per_partition; /* 4096 */
         uint32_t listeners_per_user;      /* 4096 */
-        uint32_t channels_per_partition;  /* 65536 */
-        uint32_t channels_per_user;       /* 65536 */
+        uint32_t channels_per_partition;  /* 65536: opened from there */
+        uint32_t channels_per_user;       /* 65536: opened by that user */
         uint32_t channels_per_listener;   /* 65536 */
         uint32_t clients_per_partition;   /* 4096: control connections */
         uint32_t clients_per_user;        /* 4096 */

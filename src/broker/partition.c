@@ -5,7 +5,6 @@
 #include "base/guid.h"
 #include "broker/internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +21,6 @@ bool partition_label_is_valid(const char *label) {
         return true;
 }
 
-/* A host has no parent; a VM stands in a host or a VM; a container anywhere. */
 static bool kind_can_stand(enum hv_partition_kind kind, const struct partition *parent) {
         switch (kind) {
         case HV_PARTITION_HOST:
@@ -52,14 +50,16 @@ static void insert_in_order(struct partition *parent, struct partition *partitio
         list_insert_before(at, &partition->sibling_link);
 }
 
-int partition_add(struct broker *broker, const struct partition_definition *definition, struct partition **ret_partition) {
+int partition_add(struct broker *broker, const struct partition_definition *definition,
+                  struct partition **ret_partition) {
         bool root = definition->kind == HV_PARTITION_HOST;
         struct partition *parent = root ? NULL : partition_by_id(broker, &definition->parent_vm_id);
-        if (!partition_label_is_valid(definition->label) || guid_is_zero(&definition->vm_id) || guid_word(&definition->vm_id))
+        if (!partition_label_is_valid(definition->label) || guid_word(&definition->vm_id))
                 return -EINVAL;
         if (!root && !parent)
                 return -ENOENT;
-        if (!kind_can_stand(definition->kind, parent) || (definition->passthru && definition->kind != HV_PARTITION_CONTAINER))
+        if (!kind_can_stand(definition->kind, parent) ||
+            (definition->passthru && definition->kind != HV_PARTITION_CONTAINER))
                 return -EINVAL;
         if (partition_by_id(broker, &definition->vm_id) || (root && broker->root) ||
             (parent && child_by_label(parent, definition->label, strlen(definition->label))))
@@ -98,7 +98,8 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
 int partition_remove(struct broker *broker, struct partition *partition) {
         if (!list_is_empty(&partition->children))
                 return -ENOTEMPTY;
-        if (partition == broker->root || partition->listener_count || partition->client_count || partition->channel_count)
+        if (partition == broker->root || partition->listener_count || partition->channel_count ||
+            partition->client_count)
                 return -EBUSY;
         table_remove(&broker->partitions, &partition->id_link);
         list_unlink(&partition->sibling_link);
@@ -144,6 +145,7 @@ void partition_path(const struct partition *partition, char *ret_text, size_t si
         ret_text[0] = 0;
         while (count && length < size) {
                 count--;
-                length += (size_t)snprintf(ret_text + length, size - length, "%s%s", length ? "/" : "", steps[count]->label);
+                const char *slash = length ? "/" : "";
+                length += (size_t)snprintf(ret_text + length, size - length, "%s%s", slash, steps[count]->label);
         }
 }

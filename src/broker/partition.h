@@ -6,7 +6,8 @@
  *
  * Owns each partition, its place and its label. Pure. A partition is found by
  * VmId in constant time, by a path of labels from any ancestor, and is removed
- * only when it has no children and no listeners.
+ * only when it has no children and nobody uses it. `host` is a label like any
+ * other, and the usual one of the root.
  */
 
 #include "base/hash.h"
@@ -34,7 +35,9 @@ struct partition {
         struct table_link id_link;
         struct list listeners;    /* of listener.partition_link */
         unsigned depth;           /* 1 on the root */
-        uint32_t listener_count, channel_count, client_count;
+        uint32_t listener_count, client_count;
+        uint32_t channel_count; /* at either end */
+        uint32_t opened_count;  /* of them, those that were opened from here: what the quota is for */
         struct counters counters;
         void *shell; /* the daemon's: sockets and directories. Never looked at here */
 };
@@ -51,10 +54,14 @@ struct partition_definition {
 
 struct broker;
 
-/* 0; -EINVAL bad label, reserved or well-known VmId, kind that cannot stand there; -EEXIST VmId or label taken;
- * -ENOENT no such parent; -ENOSPC PARTITIONS_MAX or PARTITION_DEPTH_MAX; -ENOMEM. */
-int partition_add(struct broker *broker, const struct partition_definition *definition, struct partition **ret_partition);
-/* 0; -ENOTEMPTY has children; -EBUSY is the root, or has listeners or clients. */
+/*
+ * A host is the root, a VM stands in a host or a VM, a container anywhere. 0; -EINVAL bad label, well-known VmId,
+ * kind that cannot stand there, passthru but no container; -EEXIST VmId or label taken, or a second root;
+ * -ENOENT no such parent; -ENOSPC PARTITIONS_MAX or PARTITION_DEPTH_MAX; -ENOMEM.
+ */
+int partition_add(struct broker *broker, const struct partition_definition *definition,
+                  struct partition **ret_partition);
+/* 0; -ENOTEMPTY has children; -EBUSY is the root, or has listeners, channels or clients. */
 int partition_remove(struct broker *broker, struct partition *partition);
 
 struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id);

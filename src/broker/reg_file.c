@@ -10,98 +10,92 @@
  */
 
 #include "base/guid.h"
-#include "broker/internal.h"
+#include "broker/text.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define SERVICES_KEY \
-        "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\Virtualization\\GuestCommunicationServices\\"
-#define REG_FILE_MAX (16u << 20) /* bytes */
+#define VERSION_5 "Windows Registry Editor Version 5.00"
+#define VERSION_4 "REGEDIT4"
+#define SERVICES_KEY                                                      \
+        "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion" \
+        "\\Virtualization\\GuestCommunicationServices\\"
 
-__attribute__((format(printf, 3, 4))) static int expected(struct text_error *error, unsigned line, const char *format, ...) {
-        va_list arguments;
-        va_start(arguments, format);
-        error->line = line;
-        vsnprintf(error->expected, sizeof error->expected, format, arguments);
-        va_end(arguments);
-        return -EINVAL;
+#define BLANKS " \t"
+
+/* Bytes of the UTF-16LE character that `bytes` starts with, `left` of which there are; 0 when it starts with none. */
+static size_t utf16_decode(const uint8_t *bytes, size_t left, uint32_t *ret_point) {
+        uint32_t unit = left < 2 ? 0 : bytes[0] | (uint32_t)bytes[1] << 8;
+        if (!unit || (unit >= 0xdc00 && unit < 0xe000))
+                return 0;
+        if (unit < 0xd800 || unit >= 0xe000) {
+                *ret_point = unit;
+                return 2;
+        }
+        uint32_t low = left < 4 ? 0 : bytes[2] | (uint32_t)bytes[3] << 8;
+        if (low < 0xdc00 || low >= 0xe000)
+                return 0;
+        *ret_point = 0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00));
+        return 4;
 }
 
-static void put_utf8(FILE *out, uint32_t point) {
-        if (point < 0x80)
-                fputc((int)point, out);
-        else if (point < 0x800)
-                fprintf(out, "%c%c", (int)(0xC0 | point >> 6), (int)(0x80 | (point & 0x3F)));
-        else if (point < 0x10000)
-                fprintf(out, "%c%c%c", (int)(0xE0 | point >> 12), (int)(0x80 | (point >> 6 & 0x3F)),
-                        (int)(0x80 | (point & 0x3F)));
-        else
-                fprintf(out, "%c%c%c%c", (int)(0xF0 | point >> 18), (int)(0x80 | (point >> 12 & 0x3F)),
-                        (int)(0x80 | (point >> 6 & 0x3F)), (int)(0x80 | (point & 0x3F)));
+/* Returns the end of what it writes, at most 4 bytes. */
+static char *utf8_encode(uint32_t point, char *to) {
+        if (point < 0x80) {
+                *to++ = (char)point;
+                return to;
+        }
+        unsigned following = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+        *to++ = (char)(0xff00u >> (following + 1) | point >> 6 * following);
+        while (following--)
+                *to++ = (char)(0x80 | (point >> 6 * following & 0x3f));
+        return to;
 }
 
-/* To UTF-8 without the mark. A lone surrogate or an odd byte at the end is not UTF-16. */
+/* A copy in UTF-8, without the byte-order mark. */
 static int to_utf8(const char *text, size_t length, char **ret_text, struct text_error *error) {
-        const uint8_t *bytes = (const uint8_t *)text;
-        char *converted = NULL;
-        size_t size;
-        if (length < 2 || bytes[0] != 0xFF || bytes[1] != 0xFE) {
-                size_t mark = length >= 3 && !memcmp(bytes, "\xEF\xBB\xBF", 3) ? 3 : 0;
+        if (length < 2 || memcmp(text, "\xff\xfe", 2)) {
+                size_t mark = length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
                 const char *nul = memchr(text, 0, length);
-                if (nul)
-                        return expected(error, 1, "expected text in UTF-8, or in UTF-16 with its byte-order mark");
-                converted = strndup(text + mark, length - mark);
-                if (!converted)
+                if (nul) {
+                        error->line = text_line_of(text, nul);
+                        return text_expected(error->expected,
+                                             "expected text in UTF-8, or in UTF-16 with its byte-order mark");
+                }
+                char *copy = strndup(text + mark, length - mark);
+                if (!copy)
                         return -ENOMEM;
-                *ret_text = converted;
+                *ret_text = copy;
                 return 0;
         }
-        FILE *out = open_memstream(&converted, &size);
-        if (!out)
+        char *converted = malloc(length * 3 / 2 + 1), *to = converted;
+        if (!converted)
                 return -ENOMEM;
-        bool bad = length % 2;
-        unsigned line = 1;
-        for (size_t i = 2; i + 1 < length && !bad; i += 2) {
-                uint32_t unit = bytes[i] | (uint32_t)bytes[i + 1] << 8;
-                if (unit >= 0xD800 && unit < 0xDC00 && i + 3 < length) {
-                        uint32_t low = bytes[i + 2] | (uint32_t)bytes[i + 3] << 8;
-                        bad = low < 0xDC00 || low > 0xDFFF;
-                        unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
-                        i += 2;
-                } else {
-                        bad = !unit || (unit >= 0xD800 && unit < 0xE000);
+        for (size_t at = 2; at < length;) {
+                uint32_t point = 0;
+                size_t taken = utf16_decode((const uint8_t *)text + at, length - at, &point);
+                if (!taken) {
+                        error->line = text_line_of(converted, to);
+                        free(converted);
+                        return text_expected(error->expected, "expected UTF-16 text");
                 }
-                if (!bad)
-                        put_utf8(out, unit);
-                line += unit == '\n';
+                to = utf8_encode(point, to);
+                at += taken;
         }
-        if (fclose(out)) {
-                free(converted);
-                return -ENOMEM;
-        }
-        if (bad) {
-                free(converted);
-                return expected(error, line, "expected UTF-16 text");
-        }
+        *to = 0;
         *ret_text = converted;
         return 0;
 }
 
 static char *next_line(char **at) {
-        char *line = *at;
-        if (!*line)
+        char *line = text_next_line(at);
+        if (!line)
                 return NULL;
-        size_t length = strcspn(line, "\n");
-        *at = line + length + (line[length] != 0);
-        line[length] = 0;
-        if (length && line[length - 1] == '\r')
-                line[length - 1] = 0;
-        return line + strspn(line, " \t");
+        line[strcspn(line, "\r")] = 0;
+        return line + strspn(line, BLANKS);
 }
 
 /* The GUID when `line` is a service's key. */
@@ -118,7 +112,7 @@ static bool is_service_key(const char *line, GUID *ret_guid) {
         return !guid_parse(name, ret_guid);
 }
 
-/* A quoted string at *at, with \" and \\ in it. The rest of the line must be empty when it is a value. */
+/* A quoted string at *at, with \" and \\ in it; *at is then behind it. */
 static int unquote(const char **at, char *ret_text, size_t size) {
         const char *from = *at;
         size_t length = 0;
@@ -141,7 +135,7 @@ static int unquote(const char **at, char *ret_text, size_t size) {
 struct import {
         registry_import_each each;
         void *userdata;
-        struct text_error *error;
+        struct text_error *error; /* its line is the one that is read */
         struct service_definition definition;
         unsigned key_line; /* of the service's key; 0 outside of one */
 };
@@ -150,75 +144,81 @@ struct import {
 static int finish_key(struct import *import) {
         if (!import->key_line)
                 return 0;
-        if (!*import->definition.name)
-                return expected(import->error, import->key_line, "expected \"ElementName\" below this service's key");
+        if (!*import->definition.name) {
+                import->error->line = import->key_line;
+                return text_expected(import->error->expected, "expected \"ElementName\" below this service's key");
+        }
         import->key_line = 0;
         return import->each(&import->definition, import->userdata);
 }
 
-static int read_value(struct import *import, const char *line, unsigned number) {
-        char name[32];
+static int read_key(struct import *import, const char *line) {
+        GUID guid;
+        int r = finish_key(import);
+        if (r || !is_service_key(line, &guid))
+                return r;
+        import->definition = (struct service_definition){.service_id = guid,
+                                                         .enabled = true,
+                                                         .wildcard_binds = true,
+                                                         .bind.is_default = true,
+                                                         .connect.is_default = true};
+        import->key_line = import->error->line;
+        return 0;
+}
+
+static int read_value(struct import *import, const char *line) {
+        char name[32], *expected = import->error->expected;
         const char *at = line;
         if (unquote(&at, name, sizeof name) || strcasecmp(name, "ElementName"))
                 return 0;
-        at += strspn(at, " \t");
+        at += strspn(at, BLANKS);
         if (*at++ != '=')
-                return expected(import->error, number, "expected \"ElementName\"=\"a name\"");
-        at += strspn(at, " \t");
+                return text_expected(expected, "expected \"ElementName\"=\"a name\"");
+        at += strspn(at, BLANKS);
         int r = unquote(&at, import->definition.name, sizeof import->definition.name);
         if (r == -E2BIG)
-                return expected(import->error, number, "expected a name of at most %u bytes", SERVICE_NAME_MAX);
-        if (r || at[strspn(at, " \t")])
-                return expected(import->error, number, "expected \"ElementName\"=\"a name\"");
+                return text_expected(expected, "expected a name of at most %u bytes", SERVICE_NAME_MAX);
+        if (r || at[strspn(at, BLANKS)])
+                return text_expected(expected, "expected \"ElementName\"=\"a name\"");
         if (!*import->definition.name || !service_name_is_valid(import->definition.name))
-                return expected(import->error, number, "expected a printable name after \"ElementName\"=");
+                return text_expected(expected, "expected a printable name after \"ElementName\"=");
         return 0;
 }
 
 static int read_lines(struct import *import, char *text) {
         bool versioned = false, continued = false;
-        unsigned number = 0;
-        int r;
-        for (char *line; (line = next_line(&text));) {
-                number++;
-                size_t length = strlen(line);
-                bool is_continuation = continued;
-                continued = length && line[length - 1] == '\\';
-                if (is_continuation || !*line || *line == ';')
+        int r = 0;
+        import->error->line = 1;
+        for (char *line; !r && (line = next_line(&text)); import->error->line += !r) {
+                if (!*line || *line == ';')
+                        continue;
+                /* A long value goes on in the next line after a backslash; whatever that is, it is no key. */
+                bool is_continuation = continued && *line != '[';
+                continued = *line != '[' && line[strlen(line) - 1] == '\\';
+                if (is_continuation)
                         continue;
                 if (!versioned) {
-                        if (strcmp(line, "Windows Registry Editor Version 5.00") && strcmp(line, "REGEDIT4"))
-                                return expected(import->error, number, "expected Windows Registry Editor Version 5.00");
+                        if (strcmp(line, VERSION_5) && strcmp(line, VERSION_4))
+                                break;
                         versioned = true;
                 } else if (*line == '[') {
-                        GUID guid;
-                        r = finish_key(import);
-                        if (r)
-                                return r;
-                        if (is_service_key(line, &guid)) {
-                                import->definition = (struct service_definition){.service_id = guid,
-                                                                                 .enabled = true,
-                                                                                 .wildcard_binds = true,
-                                                                                 .bind.is_default = true,
-                                                                                 .connect.is_default = true};
-                                import->key_line = number;
-                        }
+                        r = read_key(import, line);
                 } else if (import->key_line) {
-                        r = read_value(import, line, number);
-                        if (r)
-                                return r;
+                        r = read_value(import, line);
                 }
         }
-        if (!versioned)
-                return expected(import->error, number + 1, "expected Windows Registry Editor Version 5.00");
-        return finish_key(import);
+        if (r)
+                return r;
+        return versioned ? finish_key(import) : text_expected(import->error->expected, "expected " VERSION_5);
 }
 
-int reg_import(const char *text, size_t length, registry_import_each each, void *userdata, struct text_error *ret_error) {
+int reg_import(const char *text, size_t length, registry_import_each each, void *userdata,
+               struct text_error *ret_error) {
         struct import import = {.each = each, .userdata = userdata, .error = ret_error};
         char *converted = NULL;
         if (length > REG_FILE_MAX) {
-                expected(ret_error, 1, "expected at most %u bytes", REG_FILE_MAX);
+                ret_error->line = 1;
+                text_expected(ret_error->expected, "expected at most %u bytes", REG_FILE_MAX);
                 return -E2BIG;
         }
         int r = to_utf8(text, length, &converted, ret_error);
@@ -235,7 +235,7 @@ int reg_export(const struct broker *broker, char **ret_text) {
         FILE *out = open_memstream(&text, &size);
         if (!out)
                 return -ENOMEM;
-        fputs("Windows Registry Editor Version 5.00\r\n", out);
+        fputs(VERSION_5 "\r\n", out);
         for (const struct service *service = NULL; (service = registry_next(broker, service));) {
                 char guid[HV_GUID_TEXT_SIZE];
                 guid_format(&service->definition.service_id, guid);

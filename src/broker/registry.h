@@ -5,7 +5,7 @@
  * The registry: services by GUID and by friendly name, and who may use them.
  *
  * Owns every registered service. Pure: services come from text that somebody
- * else read (registry_parse) and are replaced as a whole (registry_put), so an
+ * else read (service_parse) and are replaced as a whole (registry_put), so an
  * edited drop-in keeps its counters. A name that two services share finds
  * neither: ambiguity is an error, never a guess.
  */
@@ -59,8 +59,7 @@ struct service_definition {
 
 struct service {
         struct service_definition definition;
-        struct table_link id_link, name_link;
-        struct list order_link; /* by name, then GUID */
+        struct table_link id_link;
         struct counters counters;
         void *shell; /* the daemon's: activation */
 };
@@ -94,9 +93,10 @@ struct owner {
 bool access_allows(const struct access *access, const struct owner *owner, const struct caller *caller);
 
 /* Where a text is wrong. */
+#define TEXT_EXPECTED_SIZE 160
 struct text_error {
         unsigned line;
-        char expected[160]; /* "expected yes or no after WildcardBinds=, not \"maybe\"" */
+        char expected[TEXT_EXPECTED_SIZE]; /* "expected yes or no after WildcardBinds=, not \"maybe\"" */
 };
 
 /*
@@ -112,12 +112,16 @@ int service_format(const struct service_definition *definition, const char *old,
 /* Printable UTF-8, of any length: names reach terminals and logs. */
 bool service_name_is_valid(const char *name);
 /* "user:alice group:wheel" and back; "" and "default" are the default. */
-int access_parse(const char *text, principal_lookup lookup, struct access *ret, char ret_expected[160]);
+int access_parse(const char *text, principal_lookup lookup, struct access *ret,
+                 char ret_expected[TEXT_EXPECTED_SIZE]);
 void access_format(const struct access *access, char *ret_text, size_t size);
 
 struct broker;
 
-/* Adds or replaces. 0, -ENOSPC SERVICES_MAX, -ENOMEM. *ret_service (may be NULL) stays valid until removed. */
+/*
+ * Adds or replaces: 0, -ENOSPC SERVICES_MAX, -ENOMEM. *ret_service (may be NULL) stays valid until removed. What
+ * already listens and talks under the ServiceId is in a new service's counters from then on.
+ */
 int registry_put(struct broker *broker, const struct service_definition *definition, struct service **ret_service);
 void registry_remove(struct broker *broker, struct service *service);
 struct service *registry_by_id(const struct broker *broker, const GUID *service_id);
@@ -128,6 +132,7 @@ struct service *registry_next(const struct broker *broker, const struct service 
 
 /* Windows .reg text of GuestCommunicationServices, UTF-16LE with BOM or UTF-8. Calls `each` for every service. */
 typedef int (*registry_import_each)(const struct service_definition *definition, void *userdata);
-int reg_import(const char *text, size_t length, registry_import_each each, void *userdata, struct text_error *ret_error);
+int reg_import(const char *text, size_t length, registry_import_each each, void *userdata,
+               struct text_error *ret_error);
 /* UTF-8 .reg text, "Windows Registry Editor Version 5.00". Caller frees. */
 int reg_export(const struct broker *broker, char **ret_text);

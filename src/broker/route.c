@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Routes: what decides a connect.
+ *
+ * Of several reasons to refuse, the first in the order of this function is the
+ * one that callers are told: the address, registration, disabled, permission, a
+ * VM that is not running, listeners, the socket's type, quotas.
+ */
+
+#include "base/guid.h"
+#include "broker/internal.h"
+
+#include <errno.h>
+
+static bool is_over_quota(const struct broker *broker, const struct caller *caller, const struct listener *listener) {
+        const struct quotas *quotas = &broker->quotas;
+        const struct user *user = user_find(broker, caller->uid, caller->partition);
+        return caller->partition->opened_count >= quotas->channels_per_partition ||
+               (user ? user->channels : 0) >= quotas->channels_per_user ||
+               listener->channel_count >= quotas->channels_per_listener;
+}
+
+struct verdict broker_route(const struct broker *broker, const struct connect_request *request,
+                            struct route *ret_route) {
+        const struct caller *caller = request->caller;
+        const struct service *service = registry_by_id(broker, &request->service_id);
+        *ret_route = (struct route){.service = service};
+        if (guid_is_zero(&request->service_id))
+                return REFUSED(EINVAL, RULE_BAD_ADDRESS);
+
+        struct resolution *resolution = &ret_route->resolution;
+        struct verdict verdict =
+                address_resolve(broker, caller->partition, &request->vm_id, request->passthru, resolution);
+        if (verdict.error)
+                return verdict;
+        if (!service && resolution->target != caller->partition)
+                return REFUSED(EACCES, RULE_NOT_REGISTERED);
+        if (service && !service->definition.enabled)
+                return REFUSED(EINVAL, RULE_DISABLED);
+        if (!access_allows(service ? &service->definition.connect : &access_default, &broker->owner, caller))
+                return REFUSED(EACCES, RULE_CONNECT_DENIED);
+        if (!resolution->target->running)
+                return REFUSED(EHOSTUNREACH, RULE_NOT_RUNNING);
+
+        enum rule why;
+        bool wildcard_binds = !service || service->definition.wildcard_binds;
+        struct listener *listener = listener_accepting(broker, resolution, &request->service_id, wildcard_binds, &why);
+        if (!listener)
+                return REFUSED(ECONNREFUSED, why);
+        if (request->socket_type && request->socket_type != listener->socket_type)
+                return REFUSED(EPROTOTYPE, RULE_SOCKET_TYPE);
+        if (is_over_quota(broker, caller, listener))
+                return REFUSED(ENOBUFS, RULE_QUOTA);
+        ret_route->listener = listener;
+        return ALLOWED;
+}
+
+struct verdict broker_check(const struct broker *broker, const struct caller *caller, const GUID *service_id) {
+        const struct service *service = registry_by_id(broker, service_id);
+        return service && !service->definition.enabled ? REFUSED(EINVAL, RULE_DISABLED) : ALLOWED;
+}
