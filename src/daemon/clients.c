@@ -9,6 +9,8 @@
 #include "daemon/lend.h"
 #include "daemon/partitions.h"
 #include "daemon/probe.h"
+#include "daemon/receive.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -97,25 +99,23 @@ static bool client_is_same(struct client *client, const struct packet_credential
                credentials->gid == client->heard_gid;
 }
 
-/* Serves one request. -EAGAIN when there is none; any other negative errno closes the client. */
+/* Serves one request. -EAGAIN when there is none, -EINTR when it must be asked again; any other negative errno closes the client. */
 static int client_serve(struct client *client) {
         uint8_t packet[WIRE_PACKET_MAX];
         struct packet_credentials credentials;
         struct wire_request request;
         size_t length;
         int fd;
-        int r = packet_receive(client->source.fd, packet, sizeof packet, MSG_DONTWAIT, &length, &fd, &credentials);
-        if (r < 0)
-                return r;
-        if (length == 0)
-                return -ECONNRESET;
-        if (!client_is_same(client, &credentials)) {
-                discard(fd);
-                return -EPERM;
-        }
-        r = wire_decode_request(packet, length, &request);
+        watchdog_guard(); /* the kernel closes within this call what there is no room for */
+        int r = stranger_receive(client->source.fd, packet, sizeof packet, &length, &fd, &credentials);
+        if (!r && length == 0)
+                r = -ECONNRESET;
+        if (!r && !client_is_same(client, &credentials))
+                r = -EPERM;
+        if (!r)
+                r = wire_decode_request(packet, length, &request);
         if (r < 0) {
-                discard(fd);
+                discard(fd, client->caller.uid);
                 return r == -ENOSYS ? request_unknown(client, &request.header) : r;
         }
         return request_serve(client, &request, fd);
@@ -124,7 +124,7 @@ static int client_serve(struct client *client) {
 static int client_dispatch(struct source *source, uint32_t events) {
         struct client *client = container_of(source, struct client, source);
         int r = client_serve(client);
-        if (r == 0 || r == -EAGAIN)
+        if (r == 0 || r == -EAGAIN || r == -EINTR)
                 return 0;
         if (r == -EPROTO || r == -EPROTONOSUPPORT || r == -EPERM)
                 log_stranger(LOG_LEVEL_NOTICE, "closed the connection of process %u in partition %s: %s", client->caller.pid,
@@ -179,6 +179,8 @@ static int client_add(struct world *world, struct partition *partition, int fd) 
         int r = client_new(world, partition, fd, &client);
         if (r < 0)
                 return r;
+        if (discard_is_clogged(client->caller.uid))
+                return -EBUSY;
         client->refusal = broker_client_opened(world->broker, &client->caller);
         if (client->refusal.error) {
                 if (world->clients->refused_count >= REFUSED_CLIENTS_MAX)

@@ -1,59 +1,78 @@
 /* SPDX-License-Identifier: MIT */
 
-/*
- * Closing what strangers sent. Closing a Unix socket never waits. Closing
- * anything else may: a file of a FUSE server that does not answer holds up its
- * last closer for as long as it likes, and no signal helps. So such descriptors
- * are closed by threads of their own, and when DISCARD_THREADS_MAX of them hang,
- * further ones wait, open, until one comes back.
- */
+/* Closing what strangers sent: see discard.h. */
 
 #include "daemon/discard.h"
 #include "base/fd.h"
-#include "daemon/watchdog.h"
+#include "base/log.h"
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 
-#define DISCARD_THREADS_MAX 32
 #define DISCARD_STACK_SIZE 65536
-#define DISCARD_WAITING_MAX 256 /* beyond, they are closed at once, whatever that takes */
+
+struct unclosed {
+        int fd;
+        uint32_t uid;
+};
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static unsigned thread_count, waiting_count;
-static int waiting[DISCARD_WAITING_MAX];
+static unsigned waiting_count, closing_count;
+static struct unclosed waiting[DISCARD_WAITING_MAX]; /* the first came first */
+static struct unclosed closing[DISCARD_THREADS_MAX]; /* one a thread; fd -1 where there is no thread */
 
-/* Closes until none waits. */
-static void *close_waiting(void *nothing) {
+static void take_first(struct unclosed *ret) {
+        *ret = waiting[0];
+        memmove(waiting, waiting + 1, --waiting_count * sizeof waiting[0]);
+}
+
+/* Closes until none waits. `argument` is the thread's place in `closing`. */
+static void *close_waiting(void *argument) {
+        struct unclosed *own = argument;
         pthread_mutex_lock(&mutex);
         while (waiting_count) {
-                int fd = waiting[--waiting_count];
+                take_first(own);
                 pthread_mutex_unlock(&mutex);
-                fd_close(fd);
+                fd_close(own->fd);
                 pthread_mutex_lock(&mutex);
         }
-        thread_count--;
+        own->fd = -1;
+        closing_count--;
         pthread_mutex_unlock(&mutex);
         return NULL;
 }
 
+static struct unclosed *free_place(void) {
+        static bool initialized;
+        for (unsigned i = 0; !initialized && i < DISCARD_THREADS_MAX; i++)
+                closing[i].fd = -1;
+        initialized = true;
+        for (unsigned i = 0; i < DISCARD_THREADS_MAX; i++)
+                if (closing[i].fd < 0)
+                        return &closing[i];
+        return NULL;
+}
+
 /* The threads take no signals: the daemon's are for its loop. */
-static bool start_thread(void) {
+static void start_thread(void) {
         pthread_attr_t attributes;
         pthread_t thread;
         sigset_t all, old;
-        sigfillset(&all);
-        if (pthread_attr_init(&attributes))
-                return false;
+        struct unclosed *place = free_place();
+        if (!place || pthread_attr_init(&attributes))
+                return;
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         pthread_attr_setstacksize(&attributes, DISCARD_STACK_SIZE);
+        sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &old);
-        bool started = pthread_create(&thread, &attributes, close_waiting, NULL) == 0;
+        *place = (struct unclosed){.fd = INT32_MAX, .uid = UINT32_MAX}; /* taken; the thread waits for the mutex */
+        if (pthread_create(&thread, &attributes, close_waiting, place) == 0)
+                closing_count++;
+        else
+                place->fd = -1;
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         pthread_attr_destroy(&attributes);
-        return started;
 }
 
 static bool is_unix_socket(int fd) {
@@ -62,7 +81,7 @@ static bool is_unix_socket(int fd) {
         return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX;
 }
 
-void discard(int fd) {
+void discard(int fd, uint32_t uid) {
         if (fd < 0)
                 return;
         if (is_unix_socket(fd)) {
@@ -72,16 +91,21 @@ void discard(int fd) {
         pthread_mutex_lock(&mutex);
         bool queued = waiting_count < DISCARD_WAITING_MAX;
         if (queued) {
-                waiting[waiting_count++] = fd;
-                if (thread_count < DISCARD_THREADS_MAX && start_thread())
-                        thread_count++;
-                queued = thread_count > 0;
-                if (!queued)
-                        waiting_count--;
+                waiting[waiting_count++] = (struct unclosed){.fd = fd, .uid = uid};
+                start_thread();
         }
         pthread_mutex_unlock(&mutex);
-        if (!queued) {
-                watchdog_guard();
-                fd_close(fd);
-        }
+        if (!queued)
+                log_stranger(LOG_LEVEL_ERROR, "more descriptors than can be closed: one stays open");
+}
+
+bool discard_is_clogged(uint32_t uid) {
+        unsigned count = 0;
+        pthread_mutex_lock(&mutex);
+        for (unsigned i = 0; closing_count && i < DISCARD_THREADS_MAX; i++)
+                count += closing[i].fd >= 0 && closing[i].uid == uid;
+        for (unsigned i = 0; i < waiting_count; i++)
+                count += waiting[i].uid == uid;
+        pthread_mutex_unlock(&mutex);
+        return count >= DISCARD_PER_USER;
 }

@@ -145,15 +145,19 @@ static struct verdict serve(struct client *client, const struct wire_request *re
 int request_serve(struct client *client, const struct wire_request *request, int fd) {
         struct wire_reply reply = {.header = reply_header(&request->header)};
         struct verdict verdict;
+        if (fd >= 0 && discard_is_clogged(client->caller.uid)) {
+                discard(fd, client->caller.uid);
+                return -EBUSY;
+        }
         if (client->refusal.error) {
                 verdict = client->refusal;
                 refuse(client, request, &verdict, &reply);
-                discard(fd);
+                discard(fd, client->caller.uid);
                 (void)reply_send(client, &reply, -1);
                 return -ENOBUFS;
         }
         if (wire_request_descriptors(request->header.type) == 0) {
-                discard(fd);
+                discard(fd, client->caller.uid);
                 fd = -1;
         } else if (fd < 0) {
                 verdict = (struct verdict){.error = EBADF};
@@ -169,7 +173,7 @@ int request_serve(struct client *client, const struct wire_request *request, int
         }
         verdict = serve(client, request, fd, &reply);
         if (verdict.error) {
-                discard(fd);
+                discard(fd, client->caller.uid);
                 refuse(client, request, &verdict, &reply);
         } else {
                 fd_close(fd); /* it was bound: it is a Unix socket */

@@ -9,6 +9,7 @@
 #include "daemon/clients.h"
 #include "test.h"
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -151,6 +152,51 @@ TEST(descriptors_nobody_asked_for_are_closed) {
         check_equal(must(read(ends[0], &byte, 1)), 0);
         fd_close(ends[0]);
         fd_close(client);
+        bare_end(&world);
+}
+
+/* A TCP socket with unsent data whose last close waits for an hour; `ret_peer` is the end that does not read. */
+static int lingering_socket(int *ret_peer) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        struct linger linger = {.l_onoff = 1, .l_linger = 3600};
+        socklen_t length = sizeof address;
+        char block[65536] = {};
+        int listening = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        int fd = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        must(bind(listening, (struct sockaddr *)&address, sizeof address));
+        must(listen(listening, 1));
+        must(getsockname(listening, (struct sockaddr *)&address, &length));
+        must(connect(fd, (struct sockaddr *)&address, sizeof address));
+        *ret_peer = (int)must(accept4(listening, NULL, NULL, SOCK_CLOEXEC));
+        while (send(fd, block, sizeof block, MSG_DONTWAIT) > 0)
+                ;
+        check_equal(errno, EAGAIN);
+        must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+        fd_close(listening);
+        return fd;
+}
+
+TEST(a_descriptor_whose_close_waits_holds_nobody_up) {
+        begin();
+        int client = bare_client(&world), bystander = bare_client(&world), peers[8];
+        struct wire_request request = request_of(WIRE_HELLO);
+        check_equal(ask(client, &request, -1), 0);
+        unsigned before = bare_descriptors(&world, client);
+        for (unsigned i = 0; i < 8; i++) {
+                struct wire_request binding = bind_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+                int fd = lingering_socket(&peers[i]);
+                tell(client, i % 2 ? &request : &binding, fd);
+                fd_close(fd); /* the broker's is the last */
+                struct wire_reply reply;
+                hear(client, &reply);
+                check_equal(reply.error, i % 2 ? 0 : EAFNOSUPPORT);
+                check_equal(ask(bystander, &request, -1), 0);
+        }
+        for (unsigned i = 0; i < 8; i++)
+                fd_close(peers[i]); /* a reset: nothing to wait for any more */
+        until(bare_descriptors(&world, client) == before);
+        fd_close(client);
+        fd_close(bystander);
         bare_end(&world);
 }
 
