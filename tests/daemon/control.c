@@ -185,8 +185,10 @@ TEST(a_descriptor_whose_close_waits_holds_nobody_up) {
         for (unsigned i = 0; i < 8; i++) {
                 struct wire_request binding = bind_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
                 int fd = lingering_socket(&peers[i]);
+                must(kill(world.broker, SIGSTOP)); /* so that its close is the last */
                 tell(client, i % 2 ? &request : &binding, fd);
-                fd_close(fd); /* the broker's is the last */
+                fd_close(fd);
+                must(kill(world.broker, SIGCONT));
                 struct wire_reply reply;
                 hear(client, &reply);
                 check_equal(reply.error, i % 2 ? 0 : EAFNOSUPPORT);
