@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# What programs link against: the exported names and their versions, the soname,
+# what the library needs, and that libhvsock.a leaves every other name free.
+#
+#     abi.sh BUILD SOURCE COMPILER...
+set -u
+
+build=$1 source=$2
+shift 2
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+LC_ALL=C
+export LC_ALL
+number=0
+
+# verdict NAME: of the command just run; what it said is in $scratch/said.
+verdict() {
+        status=$?
+        number=$((number + 1))
+        if [ $status = 0 ]; then
+                echo "ok $number - $1"
+        else
+                echo "not ok $number - $1"
+                sed 's/^/# /' "$scratch/said"
+        fi
+}
+
+symbols="$source/tests/abi/libhvsock.symbols"
+sed 's/ .*//' "$symbols" >"$scratch/names"
+
+echo 1..6
+
+nm -D --defined-only "$build/libhvsock.so" | sed -n 's/.* [TDB] \(.*\)@@\(.*\)/\1 \2/p' | sort >"$scratch/exported"
+diff "$symbols" "$scratch/exported" >"$scratch/said" 2>&1
+verdict the_shared_library_exports_the_names_on_the_list_and_no_others
+
+nm --defined-only --extern-only "$build/libhvsock.a" | sed -n 's/^[0-9a-f]* [A-Z] //p' | sort >"$scratch/global"
+diff "$scratch/names" "$scratch/global" >"$scratch/said" 2>&1
+verdict the_static_library_has_those_names_and_no_other_global_ones
+
+sed -n 's/.*\b\(hv_[a-z0-9_]*\)(.*/\1/p' "$source/include/hvsock.h" | sort -u >"$scratch/declared"
+diff "$scratch/names" "$scratch/declared" >"$scratch/said" 2>&1
+verdict the_header_declares_those_names
+
+readelf -d "$build/libhvsock.so" >"$scratch/said"
+grep -q 'SONAME.*\[libhvsock\.so\.0\]' "$scratch/said"
+verdict the_soname_is_libhvsock_so_0
+
+test "$(sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' "$scratch/said" | grep -v '^ld-linux')" = libc.so.6
+verdict the_shared_library_needs_libc_alone
+
+# A program that has names of its own like those inside the library.
+cat >"$scratch/program.c" <<'END'
+#include <hvsock.h>
+int guid_parse(void), fd_close(void), packet_send(void), siphash(void);
+int guid_parse(void) { return 1; }
+int fd_close(void) { return 2; }
+int packet_send(void) { return 3; }
+int siphash(void) { return 4; }
+int main(void) {
+        GUID guid;
+        char text[HV_GUID_TEXT_SIZE];
+        if (hv_guid_parse("{A42E7CDA-D03F-480C-9CC2-A4DE20ABB878}", &guid) || !hv_guid_equal(&guid, &HV_GUID_PARENT))
+                return 1;
+        return hv_guid_format(&guid, text)[0] == 'a' && guid_parse() + fd_close() + packet_send() + siphash() == 10 ? 0 : 2;
+}
+END
+{ "$@" -I"$source/include" "$scratch/program.c" "$build/libhvsock.a" -pthread -o "$scratch/program" && "$scratch/program"; } \
+        >"$scratch/said" 2>&1
+verdict a_program_with_such_names_of_its_own_links_statically
