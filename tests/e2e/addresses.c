@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What a dialled VmId reaches, and from whom a bound one accepts: both tables, row by row, from every kind of partition. */
+/* What a dialled VmId reaches, and from whom a bound one accepts: both tables, from every kind of partition. */
 
 #include "program.h"
 #include "test.h"

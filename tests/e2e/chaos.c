@@ -271,7 +271,9 @@ static void check_books(struct world *world, unsigned listeners) {
 
 TEST_LIMITED(killing_a_client_a_listener_or_the_broker_at_random_loses_nothing, 300) {
         const char *seed_text = getenv("HVSOCK_CHAOS_SEED"), *is_long = getenv("HVSOCK_LONG");
-        uint64_t random = seed_text ? strtoull(seed_text, NULL, 10) : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+        uint64_t random = (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
+        if (seed_text)
+                random = strtoull(seed_text, NULL, 10);
         unsigned rounds = is_long && *is_long == '1' ? ROUNDS_LONG : ROUNDS, broker_kills = 0;
         printf("HVSOCK_CHAOS_SEED=%llu, %u rounds\n", (unsigned long long)random, rounds);
 

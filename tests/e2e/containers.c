@@ -113,17 +113,18 @@ static void require_namespaces(uid_t uid) {
                 if (error)
                         _exit(error);
                 pid_t first = fork();
-                if (!first)
-                        _exit(mount("container", "/tmp", "tmpfs", 0, NULL) < 0 || mkdir("/tmp/proc", 0755) < 0 ||
-                                              mount("proc", "/tmp/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0
-                                      ? errno
-                                      : 0);
+                if (!first) {
+                        bool can_mount = !mount("container", "/tmp", "tmpfs", 0, NULL) && !mkdir("/tmp/proc", 0755) &&
+                                         !mount("proc", "/tmp/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+                        _exit(can_mount ? 0 : errno);
+                }
                 int status;
                 _exit(first < 0 || waitpid(first, &status, 0) < 0 ? errno : WEXITSTATUS(status));
         }
         int status = await_child(child);
         if (status)
-                test_skip("this system forbids making a container as user %u: %s", uid, strerrorname_np(WEXITSTATUS(status)));
+                test_skip("this system forbids making a container as user %u: %s", uid,
+                          strerrorname_np(WEXITSTATUS(status)));
 }
 
 /* As who runs the tests, and as an ordinary user where that can be tried. */
@@ -275,8 +276,8 @@ TEST(a_container_cannot_pass_for_another_partition) {
                 snprintf(guesses[2], sizeof *guesses, "/run/hvsock/control/../../%s/control", id);
                 snprintf(guesses[3], sizeof *guesses, "/run/%s/control", id);
                 for (unsigned j = 0; j < 4; j++) {
-                        call = (struct call){.function = call_pretend,
-                                             .address = {.Family = AF_HYPERV, .VmId = HV_GUID_PARENT, .ServiceId = ECHO}};
+                        call = (struct call){.function = call_pretend};
+                        call.address = (SOCKADDR_HV){.Family = AF_HYPERV, .VmId = HV_GUID_PARENT, .ServiceId = ECHO};
                         memcpy(call.bytes, guesses[j], sizeof call.bytes);
                         check(program_do(box, &call) < 0);
                         check(errno == ENETDOWN || errno == ECONNREFUSED);

@@ -135,14 +135,15 @@ TEST(an_address_that_cannot_be_dialled_is_not_available) {
 
 TEST(a_vm_that_is_known_but_not_running_is_unreachable) {
         struct world *world = world_family();
-        check_refused(dial(program_in(world, "host"), world_id(world, "off"), &ECHO), EHOSTUNREACH, "not-running", "host",
-                      &ECHO);
+        struct program *host = program_in(world, "host");
+        check_refused(dial(host, world_id(world, "off"), &ECHO), EHOSTUNREACH, "not-running", "host", &ECHO);
         world_end(world);
 }
 
 TEST(without_a_listener_a_connect_is_refused) {
         struct world *world = world_family();
-        check_refused(dial(program_in(world, "web01"), &HV_GUID_PARENT, &ECHO), ECONNREFUSED, "no-listener", "web01", &ECHO);
+        struct program *web01 = program_in(world, "web01");
+        check_refused(dial(web01, &HV_GUID_PARENT, &ECHO), ECONNREFUSED, "no-listener", "web01", &ECHO);
         world_end(world);
 }
 
@@ -161,10 +162,9 @@ TEST(a_socket_that_is_bound_but_does_not_listen_refuses) {
 
 TEST(a_listener_whose_vm_id_excludes_the_caller_refuses) {
         struct world *world = world_family();
-        struct program *host = program_in(world, "host");
+        struct program *host = program_in(world, "host"), *web01 = program_in(world, "web01");
         int listener = (int)must(serve(host, world_id(world, "web02"), &ECHO));
-        check_refused(dial(program_in(world, "web01"), &HV_GUID_PARENT, &ECHO), ECONNREFUSED, "listener-excludes", "web01",
-                      &ECHO);
+        check_refused(dial(web01, &HV_GUID_PARENT, &ECHO), ECONNREFUSED, "listener-excludes", "web01", &ECHO);
         must(close_in(host, listener));
         world_end(world);
 }
@@ -277,8 +277,8 @@ TEST(stream_and_seqpacket_do_not_mix) {
         int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
         for (unsigned i = 0; i < 2; i++) {
                 int listener = (int)must(serve_typed(host, &HV_GUID_WILDCARD, &ECHO, types[i], false));
-                check_refused(dial_typed(web01, &HV_GUID_PARENT, &ECHO, types[!i], false), EPROTOTYPE, "socket-type", "web01",
-                              &ECHO);
+                check_refused(dial_typed(web01, &HV_GUID_PARENT, &ECHO, types[!i], false), EPROTOTYPE, "socket-type",
+                              "web01", &ECHO);
                 int connected = (int)must(dial_typed(web01, &HV_GUID_PARENT, &ECHO, types[i], false));
                 must(close_in(host, check_meets(web01, connected, host, listener)));
                 must(close_in(web01, connected));

@@ -38,9 +38,11 @@ static int print_names(int fd) {
         if (hv_getsockname(fd, (struct sockaddr *)&addresses[0], &length) < 0 ||
             hv_getpeername(fd, (struct sockaddr *)&addresses[1], &length) < 0)
                 return 2;
-        int size = snprintf(line, sizeof line, "%s %s %s %s\n", hv_guid_format(&addresses[0].VmId, text[0]),
-                            hv_guid_format(&addresses[0].ServiceId, text[1]), hv_guid_format(&addresses[1].VmId, text[2]),
-                            hv_guid_format(&addresses[1].ServiceId, text[3]));
+        hv_guid_format(&addresses[0].VmId, text[0]);
+        hv_guid_format(&addresses[0].ServiceId, text[1]);
+        hv_guid_format(&addresses[1].VmId, text[2]);
+        hv_guid_format(&addresses[1].ServiceId, text[3]);
+        int size = snprintf(line, sizeof line, "%s %s %s %s\n", text[0], text[1], text[2], text[3]);
         if (hv_write(fd, line, (size_t)size) != size)
                 return 3;
         return give_back(fd, fd);

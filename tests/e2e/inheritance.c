@@ -180,7 +180,8 @@ static int pass(int socket, int fd_or_receive) {
         } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
         char byte = 'x';
         struct iovec vector = {.iov_base = &byte, .iov_len = 1};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        struct msghdr message = {
+                .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         int fd = fd_or_receive;
         memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
         if (fd >= 0)

@@ -128,5 +128,6 @@ void fill_sequence(uint64_t *position, void *bytes, size_t size) {
 void check_sequence(uint64_t *position, const void *bytes, size_t size) {
         for (size_t i = 0; i < size; i++, (*position)++)
                 if (((const uint8_t *)bytes)[i] != sequence_byte(*position))
-                        test_fail(__FILE__, __LINE__, "byte %llu of the stream is wrong", (unsigned long long)*position);
+                        test_fail(__FILE__, __LINE__, "byte %llu of the stream is wrong",
+                                  (unsigned long long)*position);
 }

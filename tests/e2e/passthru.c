@@ -38,11 +38,16 @@ TEST(without_the_option_the_parent_is_still_the_vm) {
         world_end(world);
 }
 
-TEST(passing_through_there_is_no_silohost_since_a_vm_has_none) {
+TEST(what_is_not_outside_the_vm_is_reached_as_without_the_option) {
         struct world *world = world_family();
-        struct program *proxy = program_in(world, "web01/proxy");
-        check_errno(dial_through(proxy, &HV_GUID_SILOHOST), EADDRNOTAVAIL);
-        check_errno(serve_through(proxy, &HV_GUID_SILOHOST), EADDRNOTAVAIL);
+        struct program *proxy = program_in(world, "web01/proxy"), *web01 = program_in(world, "web01");
+        int listener = (int)must(serve(web01, &HV_GUID_WILDCARD, &ECHO));
+        int connected = (int)must(dial_through(proxy, &HV_GUID_SILOHOST));
+        check_met(proxy, connected, web01, listener);
+
+        listener = (int)must(serve_through(proxy, &HV_GUID_LOOPBACK));
+        connected = (int)must(dial_through(proxy, &HV_GUID_LOOPBACK));
+        check_met(proxy, connected, proxy, listener);
         world_end(world);
 }
 

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 static struct json_object *set_enabled(struct world *world, bool enabled) {
-        return manage(world, "SetServiceEnabled", "{\"service\":\"" ECHO_NAME "\",\"enabled\":%s}", enabled ? "true" : "false");
+        return manage(world, "SetServiceEnabled", "{\"service\":\"" ECHO_NAME "\",\"enabled\":%s}",
+                      enabled ? "true" : "false");
 }
 
 static void switch_service(struct world *world, bool enabled) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 
-/* The broker dies and comes back: what is established goes on, listeners get connections again without doing anything. */
+/* The broker dies and comes back: what is established goes on, listeners get connections without doing anything. */
 
 #include "pair.h"
 #include "program.h"
@@ -109,15 +109,18 @@ static long call_connect(struct call *call) {
 }
 
 static long call_bind_and_listen(struct call *call) {
-        return hv_bind(call->fd, (struct sockaddr *)&call->address, sizeof call->address) < 0 ? -1 : hv_listen(call->fd, 4);
+        int result = hv_bind(call->fd, (struct sockaddr *)&call->address, sizeof call->address);
+        return result < 0 ? result : hv_listen(call->fd, 4);
 }
 
 TEST(a_connect_during_an_outage_waits_for_the_broker_and_succeeds) {
         struct world *world = world_family();
-        struct program *host = program_in(world, "host"), *web01 = program_in(world, "web01"), *db = program_in(world, "web01/db");
+        struct program *host = program_in(world, "host"), *web01 = program_in(world, "web01"),
+                       *db = program_in(world, "web01/db");
         static struct call call;
         int listener = (int)must(serve(host, &HV_GUID_WILDCARD, &ECHO));
-        int warm = (int)must(dial(web01, &HV_GUID_PARENT, &ECHO)); /* this one has an idle connection to the dead broker */
+        /* This program has an idle connection to the broker that will be dead. */
+        int warm = (int)must(dial(web01, &HV_GUID_PARENT, &ECHO));
         must(close_in(host, check_meets(web01, warm, host, listener)));
         must(close_in(web01, warm));
         int connecting = (int)must(open_socket(web01, SOCK_STREAM)), binding = (int)must(open_socket(db, SOCK_STREAM));
@@ -163,8 +166,9 @@ TEST(partitions_services_and_listeners_are_back_after_a_restart) {
         struct world *world = world_family();
         struct program *db = program_in(world, "web01/db");
         char id[HV_GUID_TEXT_SIZE];
-        struct json_object *reply = manage(world, "AddPartition", "{\"label\":\"late\",\"kind\":\"container\",\"parent\":\"%s\"}",
-                                           hv_guid_format(world_id(world, "web02"), id));
+        struct json_object *reply =
+                manage(world, "AddPartition", "{\"label\":\"late\",\"kind\":\"container\",\"parent\":\"%s\"}",
+                       hv_guid_format(world_id(world, "web02"), id));
         char late[HV_GUID_TEXT_SIZE];
         snprintf(late, sizeof late, "%s", text_at(reply, "/partition/id"));
         json_object_put(reply);

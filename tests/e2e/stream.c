@@ -367,7 +367,8 @@ TEST(descriptors_cannot_be_passed_over_a_channel) {
                 char space[CMSG_SPACE(sizeof(int))];
         } control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
         struct iovec vector = {.iov_base = (char *)"x", .iov_len = 1};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        struct msghdr message = {
+                .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
         memcpy(CMSG_DATA(&control.header), &pair.listener, sizeof pair.listener);
         check_errno(hv_sendmsg(pair.connector, &message, 0), EOPNOTSUPP);
         check_equal(events_now(pair.acceptor, POLLIN), 0);

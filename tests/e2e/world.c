@@ -198,7 +198,7 @@ static void await_readiness(struct world *world) {
                 } else {
                         int status;
                         must(waitpid(world->broker, &status, 0));
-                        test_fail(__FILE__, __LINE__, "hvsockd ended before it was ready, with wait status %#x", status);
+                        test_fail(__FILE__, __LINE__, "hvsockd ended before it was ready: wait status %#x", status);
                 }
         }
         close(pidfd);
@@ -292,10 +292,11 @@ void world_end(struct world *world) {
                         program_end(world->partitions[i].program);
         if (world->broker) {
                 /* This process's own connections stay: it has not ended. */
-                unsigned allowed = world->broker_descriptors + world->extra_descriptors + world_count_library_descriptors();
+                unsigned allowed =
+                        world->broker_descriptors + world->extra_descriptors + world_count_library_descriptors();
                 world_check_quiet(world);
                 if (!await(world_count_descriptors(world->broker) <= allowed))
-                        test_fail(__FILE__, __LINE__, "the broker had %u descriptors at first, and %u when all had gone",
+                        test_fail(__FILE__, __LINE__, "the broker had %u descriptors at first, %u when all had gone",
                                   world->broker_descriptors, world_count_descriptors(world->broker));
                 world_stop(world);
         }

@@ -125,6 +125,6 @@ void await_checker(pid_t pid);
         })
 void world_pause_ms(unsigned milliseconds);
 unsigned world_count_descriptors(pid_t pid);
-/* A channel's or listener's descriptor is what a program may not leave; the library's connections to the broker are its own. */
+/* One of the library's own connections to the broker, as against a channel or listener that a program left open. */
 bool world_is_library_descriptor(int fd);
 unsigned world_count_library_descriptors(void); /* in this process */

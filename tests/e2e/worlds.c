@@ -65,7 +65,8 @@ static void check_reaches_both_ways(struct program *host, struct program *web01,
 TEST(a_user_can_have_a_world_without_root) {
         world_require_root(); /* to become that user */
         struct world *world = world_of_alice();
-        struct program *host = program_as(world, "host", ALICE, ALICE), *web01 = program_as(world, "web01", ALICE, ALICE);
+        struct program *host = program_as(world, "host", ALICE, ALICE);
+        struct program *web01 = program_as(world, "web01", ALICE, ALICE);
         check_reaches_both_ways(host, web01, world_id(world, "web01"));
         program_end(host);
         program_end(web01);
@@ -75,7 +76,8 @@ TEST(a_user_can_have_a_world_without_root) {
 TEST(a_world_survives_its_broker_without_root_too) {
         world_require_root();
         struct world *world = world_of_alice();
-        struct program *host = program_as(world, "host", ALICE, ALICE), *web01 = program_as(world, "web01", ALICE, ALICE);
+        struct program *host = program_as(world, "host", ALICE, ALICE);
+        struct program *web01 = program_as(world, "web01", ALICE, ALICE);
         int listener = (int)must(serve(host, &HV_GUID_WILDCARD, &ECHO));
         world_kill(world);
         world_start(world);
