@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Asking the broker: finding it, trusting it, waiting for it, and not believing what it gets wrong. */
+
+#include "fake.h"
+#include "test.h"
+#include "wire/message.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int socket_with_timeout(uint32_t timeout_ms) {
+        int fd = fake_socket(SOCK_STREAM);
+        must(hv_setsockopt(fd, SOL_HVSOCKET, HVSOCKET_CONNECT_TIMEOUT, &timeout_ms, sizeof timeout_ms));
+        return fd;
+}
+
+/* Dials, is accepted, says something, and closes both. */
+static void check_works(int listener, int fd) {
+        char byte = 'x';
+        must(fake_connect(fd));
+        int accepted = (int)must(hv_accept(listener, NULL, NULL));
+        check_equal(must(hv_send(fd, &byte, 1, 0)), 1);
+        check_equal(must(hv_recv(accepted, &byte, 1, 0)), 1);
+        must(hv_close(fd));
+        must(hv_close(accepted));
+}
+
+static int library_descriptor(void) {
+        for (int fd = 0; fd < 256; fd++)
+                if (test_keeps_descriptor(fd))
+                        return fd;
+        return -1;
+}
+
+static unsigned library_descriptors(void) {
+        unsigned count = 0;
+        for (int fd = 0; fd < 256; fd++)
+                count += test_keeps_descriptor(fd);
+        return count;
+}
+
+static void await_child(pid_t child) {
+        int status;
+        must(waitpid(child, &status, 0));
+        check_equal(status, 0);
+}
+
+/* ---- finding and trusting ---- */
+
+TEST(where_the_named_broker_is_not_there_no_other_is_taken) {
+        fake_start();
+        must(setenv("XDG_RUNTIME_DIR", "/nonexistent", 1));
+        static const char *const places[] = {"/nonexistent", "/nonexistent/control", "/tmp"};
+        int fd = fake_socket(SOCK_STREAM);
+        for (unsigned i = 0; i < 3; i++) {
+                must(setenv("HVSOCK_SOCKET", places[i], 1));
+                check_errno(fake_connect(fd), ENETDOWN);
+        }
+        check_equal(fake_connections, 0);
+        must(hv_close(fd));
+        fake_end();
+}
+
+TEST(the_broker_is_named_by_its_directory_or_by_its_socket) {
+        fake_start();
+        char directory[PATH_MAX - 16], path[PATH_MAX];
+        strcpy(directory, getenv("HVSOCK_SOCKET"));
+        int listener = fake_listener(SOCK_STREAM);
+        close(library_descriptor());
+        snprintf(path, sizeof path, "%s/control", directory);
+        must(setenv("HVSOCK_SOCKET", path, 1));
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 2);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_user_has_the_runtime_directorys_broker_and_deep_paths_are_reached) {
+        fake_start();
+        char deep[512], here[64];
+        check(getcwd(here, sizeof here));
+        snprintf(deep, sizeof deep, "%s/%0150d", here, 1);
+        must(mkdir(deep, 0700));
+        char linked[600];
+        snprintf(linked, sizeof linked, "%s/hvsock", deep);
+        must(symlink(here, linked));
+        must(unsetenv("HVSOCK_SOCKET"));
+        must(setenv("XDG_RUNTIME_DIR", deep, 1));
+        int listener = fake_listener(SOCK_STREAM);
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 1);
+        must(hv_close(listener));
+        must(unlink(linked));
+        must(rmdir(deep));
+        fake_end();
+}
+
+/* Listens as somebody else; accepts what comes until it is killed. */
+static pid_t start_foreign_broker(const char *path) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        strcpy(address.sun_path, path);
+        int ready[2];
+        must(pipe2(ready, O_CLOEXEC));
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                must(setresuid(12345, 12345, 12345));
+                int fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+                must(bind(fd, (struct sockaddr *)&address, sizeof address));
+                must(listen(fd, 8));
+                must(chmod(path, 0666));
+                check_equal(must(write(ready[1], "r", 1)), 1);
+                for (;;)
+                        pause();
+        }
+        char byte;
+        check_equal(must(read(ready[0], &byte, 1)), 1);
+        close(ready[0]);
+        close(ready[1]);
+        return child;
+}
+
+TEST(a_broker_of_another_user_is_trusted_only_when_it_is_named) {
+        if (geteuid() != 0)
+                test_skip("only root can start another user's broker");
+        char directory[] = "/tmp/hvsock-lib-XXXXXX", runtime[64], path[96];
+        check(mkdtemp(directory));
+        must(chmod(directory, 0777));
+        snprintf(runtime, sizeof runtime, "%s/hvsock", directory);
+        must(mkdir(runtime, 0777));
+        must(chmod(runtime, 0777));
+        snprintf(path, sizeof path, "%s/control", runtime);
+        pid_t child = start_foreign_broker(path);
+        must(unsetenv("HVSOCK_SOCKET"));
+        must(setenv("XDG_RUNTIME_DIR", directory, 1));
+        pid_t asking = (pid_t)must(fork());
+        if (!asking) {
+                int fd = socket_with_timeout(50);
+                check_errno(fake_connect(fd), ENETDOWN);
+                must(setresuid(23456, 23456, 23456));
+                check_errno(fake_connect(fd), ENETDOWN);
+                must(setenv("HVSOCK_SOCKET", path, 1));
+                check_errno(fake_connect(fd), ETIMEDOUT); /* it is asked, and does not answer */
+                must(hv_close(fd));
+                _exit(0);
+        }
+        await_child(asking);
+        must(kill(child, SIGKILL));
+        must(waitpid(child, NULL, 0));
+        must(unlink(path));
+        must(rmdir(runtime));
+        must(rmdir(directory));
+}
+
+/* ---- answers that are none ---- */
+
+TEST(an_answer_that_is_none_is_an_error_at_once_and_the_next_request_is_fine) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        static const struct {
+                enum misdeed misdeed;
+                int error;
+        } lies[] = {{WRONG_SERIAL, EPROTO}, {WRONG_TYPE, EPROTO}, {CUT_SHORT, EPROTO}, {GARBAGE, EPROTO},
+                    {NO_ERRNO, EPROTO},     {WRONG_MAJOR, EPROTONOSUPPORT}, {TWO_DESCRIPTORS, EPROTO}};
+        for (unsigned i = 0; i < sizeof lies / sizeof *lies; i++) {
+                struct hv_refusal refusal = {.struct_size = sizeof refusal};
+                GUID guid;
+                fake_misbehave(lies[i].misdeed, 1);
+                check_errno(hv_partition_by_name("known", &guid), lies[i].error);
+                must(hv_partition_by_name("known", &guid));
+                int fd = fake_socket(SOCK_STREAM);
+                fake_misbehave(lies[i].misdeed, 1);
+                check_errno(fake_connect(fd), lies[i].error);
+                check_errno(hv_last_refusal(&refusal), ENOENT);
+                must(hv_close(fd));
+        }
+        fake_misbehave(HONEST, 0);
+        /* What was connected in spite of its answer is still in the backlog. */
+        for (struct pollfd waiting = {.fd = listener, .events = POLLIN}; poll(&waiting, 1, 0) == 1;) {
+                int accepted = (int)must(hv_accept(listener, NULL, NULL));
+                must(hv_close(accepted));
+        }
+        check_works(listener, fake_socket(SOCK_STREAM));
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_descriptor_that_nobody_asked_for_is_closed) {
+        fake_start();
+        GUID guid;
+        must(hv_partition_by_name("known", &guid));
+        int lowest = (int)must(dup(0));
+        close(lowest);
+        fake_misbehave(EXTRA_DESCRIPTOR, UINT_MAX);
+        for (unsigned i = 0; i < 10; i++)
+                must(hv_partition_by_name("known", &guid));
+        check_equal(must(dup(0)), lowest);
+        close(lowest);
+        fake_end();
+}
+
+/* ---- waiting ---- */
+
+TEST(a_silent_broker_is_a_timeout_and_the_socket_can_connect_later) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fd = socket_with_timeout(20);
+        fake_misbehave(SILENT, UINT_MAX);
+        for (unsigned i = 0; i < 3; i++)
+                check_errno(fake_connect(fd), ETIMEDOUT);
+        fake_misbehave(HONEST, 0);
+        check_works(listener, fd);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_broker_that_is_silent_from_the_start_is_a_timeout_too) {
+        fake_start();
+        fake_misbehave(SILENT_AT_HELLO, UINT_MAX);
+        int fd = socket_with_timeout(20);
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        check_errno(hv_bind(fd, (const struct sockaddr *)&FAKE_ADDRESS, sizeof FAKE_ADDRESS), ETIMEDOUT);
+        must(hv_close(fd));
+        fake_end();
+}
+
+static void nothing(int signal) {
+}
+
+static void *send_signals(void *thread) {
+        for (unsigned i = 0; i < 50; i++) {
+                pthread_kill(*(pthread_t *)thread, SIGUSR1);
+                usleep(500);
+        }
+        fake_misbehave(HONEST, 0);
+        return NULL;
+}
+
+TEST(signals_do_not_interrupt_the_wait_for_an_answer) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fd = socket_with_timeout(300);
+        struct sigaction action = {.sa_handler = nothing};
+        must(sigaction(SIGUSR1, &action, NULL));
+        pthread_t self = pthread_self(), sender;
+        fake_misbehave(SILENT, UINT_MAX);
+        check_ok(pthread_create(&sender, NULL, send_signals, &self));
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        check_ok(pthread_join(sender, NULL));
+        must(hv_close(fd));
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_broker_that_hangs_up_is_asked_again) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        fake_misbehave(HANGS_UP, 5);
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check(fake_connections >= 6);
+        fake_misbehave(HANGS_UP, UINT_MAX);
+        int fd = socket_with_timeout(50);
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        must(hv_close(fd));
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_connect_that_was_done_but_not_answered_is_done) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        fake_misbehave(CONNECTS_AND_HANGS_UP, 1);
+        check_works(listener, fake_socket(SOCK_STREAM));
+        must(hv_close(listener));
+        fake_end();
+}
+
+static void *start_again(void *unused) {
+        usleep(30000);
+        fake_start();
+        return NULL;
+}
+
+TEST(a_broker_that_is_restarted_is_waited_for) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fd = socket_with_timeout(20000);
+        fake_die();
+        pthread_t starter;
+        check_ok(pthread_create(&starter, NULL, start_again, NULL));
+        check_works(listener, fd);
+        check_ok(pthread_join(starter, NULL));
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_broker_whose_socket_is_gone_was_there_and_is_waited_for) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fd = socket_with_timeout(30);
+        fake_die();
+        must(unlink("control"));
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        must(hv_close(fd));
+        fake_start();
+        must(hv_close(listener));
+        fake_end();
+}
+
+/* ---- refusals ---- */
+
+TEST(a_refusal_is_told_with_its_rule_until_the_next_call) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fd = fake_socket(SOCK_STREAM);
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        check_errno(hv_last_refusal(&refusal), ENOENT);
+        fake_misbehave(REFUSES, 1);
+        check_errno(fake_connect(fd), EACCES);
+        must(hv_last_refusal(&refusal));
+        check_equal(refusal.error, EACCES);
+        check_string(refusal.rule_name, "connect-denied");
+        check_string(refusal.text, "because");
+        must(hv_last_refusal(&refusal));
+        refusal.struct_size = 8;
+        check_errno(hv_last_refusal(&refusal), EINVAL);
+        refusal.struct_size = sizeof refusal;
+        must(fake_connect(fd));
+        check_errno(hv_last_refusal(&refusal), ENOENT);
+        must(hv_close(fd));
+        must(hv_close(listener));
+        fake_end();
+}
+
+static void *look_for_refusal(void *unused) {
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        check_errno(hv_last_refusal(&refusal), ENOENT);
+        return NULL;
+}
+
+TEST(a_refusal_is_the_threads_that_was_refused) {
+        fake_start();
+        int fd = fake_socket(SOCK_STREAM);
+        pthread_t other;
+        fake_misbehave(REFUSES, 1);
+        check_errno(fake_connect(fd), EACCES);
+        check_ok(pthread_create(&other, NULL, look_for_refusal, NULL));
+        check_ok(pthread_join(other, NULL));
+        must(hv_close(fd));
+        fake_end();
+}
+
+TEST(one_client_too_many_is_told_so_at_its_hello) {
+        fake_start();
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        int fd = fake_socket(SOCK_STREAM);
+        fake_misbehave(REFUSES_HELLO, 1);
+        check_errno(hv_bind(fd, (const struct sockaddr *)&FAKE_ADDRESS, sizeof FAKE_ADDRESS), ENOBUFS);
+        must(hv_last_refusal(&refusal));
+        check_string(refusal.rule_name, "quota");
+        check_string(refusal.text, "too many");
+        must(hv_bind(fd, (const struct sockaddr *)&FAKE_ADDRESS, sizeof FAKE_ADDRESS));
+        must(hv_close(fd));
+        fake_end();
+}
+
+TEST(a_connected_socket_is_connected_whatever_the_broker_says_of_the_address) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        check_errno(fake_connect(pair.connector), EISCONN);
+        fake_misbehave(REFUSES, UINT_MAX);
+        check_errno(fake_connect(pair.connector), EISCONN);
+        check_errno(fake_connect(pair.acceptor), EISCONN);
+        check_errno(hv_last_refusal(&refusal), ENOENT);
+        fake_misbehave(HONEST, 0);
+        must(hv_close(pair.acceptor));
+        pair.acceptor = -1;
+        check_errno(fake_connect(pair.connector), EISCONN);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+/* ---- connections of the library's own ---- */
+
+TEST(one_connection_serves_one_thread) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        for (unsigned i = 0; i < 20; i++)
+                check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 1);
+        check_equal(fake_requests[WIRE_HELLO], 1);
+        check(must(fcntl(library_descriptor(), F_GETFD)) & FD_CLOEXEC);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(an_idle_connection_that_a_program_closed_is_opened_again) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        close(library_descriptor());
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 2);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(what_a_program_opened_in_its_place_is_neither_written_to_nor_closed) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), ends[2], old = library_descriptor();
+        must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
+        must(dup3(ends[0], old, O_CLOEXEC));
+        check_works(listener, fake_socket(SOCK_STREAM));
+        struct pollfd other = {.fd = ends[1], .events = POLLIN};
+        check_equal(poll(&other, 1, 0), 0);
+        check(must(fcntl(old, F_GETFD)) & FD_CLOEXEC);
+        close(old);
+        close(ends[0]);
+        close(ends[1]);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(with_standard_descriptors_closed_the_library_takes_none_of_their_numbers) {
+        fake_start();
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                GUID guid;
+                for (int i = 0; i < 3; i++)
+                        close(i);
+                if (hv_partition_by_name("known", &guid) < 0)
+                        _exit(2);
+                _exit(library_descriptor() < 3 || library_descriptors() != 1);
+        }
+        await_child(child);
+        fake_end();
+}
+
+TEST(a_child_talks_to_the_broker_on_a_connection_of_its_own) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                check_works(listener, fake_socket(SOCK_STREAM));
+                check_equal(library_descriptors(), 1); /* its copy of its parent's is closed */
+                _exit(0);
+        }
+        await_child(child);
+        check_equal(fake_connections, 2);
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 2);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(another_effective_user_talks_on_another_connection) {
+        if (geteuid() != 0)
+                test_skip("only root can change its user");
+        fake_start();
+        GUID guid;
+        must(hv_partition_by_name("known", &guid));
+        must(chmod(".", 0755));
+        must(chmod("control", 0666));
+        must(seteuid(12345));
+        must(hv_partition_by_name("known", &guid));
+        check_equal(fake_connections, 2);
+        must(seteuid(0));
+        must(hv_partition_by_name("known", &guid));
+        check_equal(fake_connections, 3);
+        fake_end();
+}
+
+enum { THREADS = 40, EACH = 50 };
+
+static void *connect_often(void *unused) {
+        for (unsigned i = 0; i < EACH; i++) {
+                int fd = fake_socket(SOCK_STREAM);
+                char byte;
+                must(fake_connect(fd));
+                check_equal(must(hv_recv(fd, &byte, 1, 0)), 1);
+                must(hv_close(fd));
+        }
+        return NULL;
+}
+
+TEST(many_threads_connect_at_once_and_few_connections_stay) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        must(hv_listen(listener, 4096));
+        pthread_t threads[THREADS];
+        for (unsigned i = 0; i < THREADS; i++)
+                check_ok(pthread_create(&threads[i], NULL, connect_often, NULL));
+        for (unsigned i = 0; i < THREADS * EACH; i++) {
+                int fd = (int)must(hv_accept(listener, NULL, NULL));
+                check_equal(must(hv_send(fd, "x", 1, 0)), 1);
+                must(hv_close(fd));
+        }
+        for (unsigned i = 0; i < THREADS; i++)
+                check_ok(pthread_join(threads[i], NULL));
+        check(library_descriptors() <= 16);
+        must(hv_close(listener));
+        fake_end();
+}
+
+static _Atomic int connects_won;
+
+static void *connect_shared(void *fd) {
+        if (fake_connect(*(int *)fd) == 0)
+                atomic_fetch_add(&connects_won, 1);
+        else
+                check_equal(errno, EISCONN);
+        return NULL;
+}
+
+TEST(of_threads_that_connect_the_same_socket_one_succeeds) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        for (unsigned round = 0; round < 50; round++) {
+                int fd = fake_socket(SOCK_STREAM);
+                pthread_t threads[3];
+                connects_won = 0;
+                for (unsigned i = 0; i < 3; i++)
+                        check_ok(pthread_create(&threads[i], NULL, connect_shared, &fd));
+                for (unsigned i = 0; i < 3; i++)
+                        check_ok(pthread_join(threads[i], NULL));
+                check_equal(connects_won, 1);
+                int accepted = (int)must(hv_accept(listener, NULL, NULL));
+                must(hv_close(accepted));
+                must(hv_close(fd));
+        }
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(closed_channels_are_told_with_the_next_connect_or_sixteen_at_a_time) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fds[40];
+        must(hv_listen(listener, 100));
+        for (unsigned i = 0; i < 40; i++) {
+                fds[i] = fake_socket(SOCK_STREAM);
+                must(fake_connect(fds[i]));
+        }
+        for (unsigned i = 0; i < 40; i++)
+                must(hv_close(fds[i]));
+        int last = fake_socket(SOCK_STREAM);
+        must(fake_connect(last));
+        check_equal(fake_closed_told, 40);
+        check_equal(fake_requests[WIRE_CLOSED], 2);
+        must(hv_close(last));
+        must(hv_close(listener));
+        fake_end();
+}
