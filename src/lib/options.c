@@ -49,7 +49,6 @@ static int set_send_buffer(int fd, int value) {
 
 static int set_own_option(int fd, int option, uint32_t value) {
         struct socket_state *state;
-        uint32_t flag;
         if (option == HVSOCKET_HIGH_VTL && value)
                 return -EOPNOTSUPP;
         if (option == HVSOCKET_CONNECT_TIMEOUT && value > HVSOCKET_CONNECT_TIMEOUT_MAX)
@@ -59,9 +58,9 @@ static int set_own_option(int fd, int option, uint32_t value) {
                 return r;
         if (option == HVSOCKET_CONNECT_TIMEOUT)
                 state->connect_timeout_ms = value;
-        flag = option == HVSOCKET_CONTAINER_PASSTHRU ? STATE_PASSTHRU
-             : option == HVSOCKET_CONNECTED_SUSPEND  ? STATE_CONNECTED_SUSPEND
-                                                     : 0;
+        uint32_t flag = option == HVSOCKET_CONTAINER_PASSTHRU ? STATE_PASSTHRU
+                      : option == HVSOCKET_CONNECTED_SUSPEND  ? STATE_CONNECTED_SUSPEND
+                                                              : 0;
         state->flags = value ? state->flags | flag : state->flags & ~flag;
         state_end();
         return 0;
@@ -101,24 +100,25 @@ static int give_number(int r, int number, void *ret_value, socklen_t *length) {
 }
 
 static int get_own_option(int fd, int option, int *ret) {
-        struct socket_state *state;
-        int r = state_begin(fd, &state);
+        struct socket_state state;
+        int type;
+        int r = socket_option(fd, SO_TYPE, &type); /* a descriptor of no socket has no state, either */
         if (r < 0)
                 return r;
+        state_read(fd, &state);
         switch (option) {
         case HVSOCKET_CONNECT_TIMEOUT:
-                *ret = state->connect_timeout_ms ? (int)state->connect_timeout_ms : HV_CONNECT_TIMEOUT_DEFAULT_MS;
+                *ret = state.connect_timeout_ms ? (int)state.connect_timeout_ms : HV_CONNECT_TIMEOUT_DEFAULT_MS;
                 break;
         case HVSOCKET_CONTAINER_PASSTHRU:
-                *ret = (state->flags & STATE_PASSTHRU) != 0;
+                *ret = (state.flags & STATE_PASSTHRU) != 0;
                 break;
         case HVSOCKET_CONNECTED_SUSPEND:
-                *ret = (state->flags & STATE_CONNECTED_SUSPEND) != 0;
+                *ret = (state.flags & STATE_CONNECTED_SUSPEND) != 0;
                 break;
         default:
                 *ret = 0;
         }
-        state_end();
         return 0;
 }
 

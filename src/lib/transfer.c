@@ -21,6 +21,7 @@
 #include <hvsock.h>
 #include <limits.h>
 #include <poll.h>
+#include <string.h>
 
 /* With MSG_CTRUNC something came that there was no room for: the process has no descriptor left. */
 static bool is_marked(const struct msghdr *message) {
@@ -68,6 +69,8 @@ static ssize_t receive_rest(int fd, struct msghdr *message, union control *contr
         if (length < 0 && errno == ECONNRESET) {
                 (void)state_set(fd, STATE_RESET);
                 length = receive_once(fd, message, control, flags | MSG_DONTWAIT);
+                if (length < 0)
+                        return -ECONNRESET;
         }
         if (length >= 0 && is_marked(message))
                 return take_mark(fd, message, length);
@@ -77,60 +80,55 @@ static ssize_t receive_rest(int fd, struct msghdr *message, union control *contr
                 return was_reset(fd) ? -ECONNRESET : 0;
         if (errno == EINVAL && !socket_is_connected(fd))
                 return -ENOTCONN; /* streams say EINVAL */
-        return errno == EAGAIN && was_reset(fd) ? -ECONNRESET : -errno;
+        return -errno;
 }
 
 static ssize_t receive(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags) {
         struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
         union control control;
-        if (flags & MSG_OOB) {
-                errno = EOPNOTSUPP;
-                return -1;
-        }
+        if (flags & MSG_OOB)
+                return posix_result(-EOPNOTSUPP);
         revocation_check();
         ssize_t length = receive_once(fd, &message, &control, flags);
         if (__builtin_expect(length <= 0 || is_marked(&message), 0)) {
                 length = receive_rest(fd, &message, &control, length, flags);
-                if (length < 0) {
-                        errno = (int)-length;
-                        return -1;
-                }
+                if (length < 0)
+                        return posix_result((int)length);
         }
         *ret_flags = message.msg_flags & ~(MSG_CTRUNC | MSG_CMSG_CLOEXEC);
         return length;
 }
 
-/* Returns -1 with the errno that the caller gets. */
-static ssize_t send_failed(int fd) {
-        struct socket_state state;
-        struct pollfd peer = {.fd = fd};
-        switch (errno) {
-        case ECONNRESET:
+/* What the caller of a send is told. */
+static ssize_t sent(int fd, ssize_t length) {
+        if (__builtin_expect(length >= 0, 1))
+                return length;
+        if (errno == ECONNRESET) {
                 (void)state_set(fd, STATE_RESET);
                 errno = ECONNRESET;
-                break;
-        case EPIPE:
+        } else if (errno == EPIPE) {
+                struct socket_state state;
+                struct pollfd peer = {.fd = fd};
                 state_read(fd, &state);
                 bool is_gone = poll(&peer, 1, 0) == 1 && peer.revents & POLLHUP;
                 errno = is_gone && !(state.flags & STATE_WRITES_SHUT) ? ECONNRESET : EPIPE;
-                break;
         }
         return -1;
 }
 
 static ssize_t send_vector(int fd, const struct iovec *vector, size_t count, int flags) {
         struct msghdr message = {.msg_iov = (struct iovec *)vector, .msg_iovlen = count};
-        if (flags & MSG_OOB) {
-                errno = EOPNOTSUPP;
-                return -1;
-        }
+        if (flags & MSG_OOB)
+                return posix_result(-EOPNOTSUPP);
         revocation_check();
-        ssize_t length = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
-        return __builtin_expect(length >= 0, 1) ? length : send_failed(fd);
+        return sent(fd, sendmsg(fd, &message, flags | MSG_NOSIGNAL));
 }
 
 ssize_t hv_send(int fd, const void *buffer, size_t size, int flags) {
-        return send_vector(fd, &(struct iovec){.iov_base = (void *)buffer, .iov_len = size}, 1, flags);
+        if (flags & MSG_OOB)
+                return posix_result(-EOPNOTSUPP);
+        revocation_check();
+        return sent(fd, send(fd, buffer, size, flags | MSG_NOSIGNAL));
 }
 
 ssize_t hv_write(int fd, const void *buffer, size_t size) {
