@@ -9,9 +9,13 @@
 
 set -euo pipefail
 
+fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+
 build=$(realpath "${HVSOCK_BUILD:?say where hvsock was built: HVSOCK_BUILD=build examples/demo.sh}")
+typed=$(realpath --relative-to=. "$build")
 PATH=$build:$build/examples:$PATH
 name="HV Socket Demo"
+[ -x "$build/hvsock" ] || fail "nothing is built in $typed: type make"
 
 if [ "${1-}" != inside ]; then
         exec hvsock sandbox --vm web01 --container web01/db -- "$(realpath "$0")" inside
@@ -26,12 +30,11 @@ stop_servers() {
 trap stop_servers EXIT
 
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
-fail() { printf 'demo: %s\n' "$*" >&2; exit 1; }
 
 # A command as it could be typed, then what it prints.
 show() {
         printf '  $ %s\n' "${*@Q}" | sed "s/'\([A-Za-z0-9._/:-]*\)'/\1/g"
-        "$@" | sed 's/./    &/'
+        "$@" | fold -s -w 110 | sed 's/./    &/'
 }
 
 # serve PARTITION: the echo server there; returns once it listens.
@@ -53,7 +56,7 @@ serve() {
 # meet FROM TO HOW: a client in FROM dials TO and must hear its own words.
 meet() {
         local said="hello from $1" heard
-        heard=$(hvsock run "$1" -- echo_client "$2" "$said")
+        heard=$(hvsock run "$1" -- echo_client "$2" "$said") || fail "the client in $1 could not reach $2"
         [ "$heard" = "$said" ] || fail "$1 said \"$said\" to $2 and heard \"$heard\""
         printf '  %-10s -> %-36s %s\n' "$1" "$2" "$3"
 }
@@ -65,7 +68,7 @@ say "2. Register a service: that is the permission to cross from one partition t
 show hvsock service add "$name"
 
 say "3. The echo server, as a person would write it (examples/echo_server.c), on the host and in the VM"
-host=$(hvsock tree --json | sed -n 's/.*"label":[[:space:]]*"\([^"]*\)".*/\1/p' | head -n 1)
+host=$(hvsock tree | awk 'NR == 2 { print $1 }')
 serve "$host"
 serve web01
 
@@ -86,17 +89,17 @@ printf '  $ hvsock run web01 -- echo_client parent hello %s\n' "$stranger"
 if refusal=$(hvsock run web01 -- echo_client parent hello "$stranger" 2>&1); then
         fail "an unregistered service was let through: $refusal"
 fi
-printf '%s\n' "$refusal" | sed 's/^/    /'
+printf '%s\n' "$refusal" | fold -s -w 110 | sed 's/./    &/'
 if show hvsock why web01 parent "$stranger"; then fail "hvsock why would let it through"; fi
 
 say "That is all of it. Type next:"
 cat <<NEXT
-  build/hvsock sandbox --vm web01 --service $stranger="My Service" -- bash
+  $typed/hvsock sandbox --vm web01 --service $stranger="My Service" -- bash
                             a shell on the host of a world of your own; in it:
-  build/hvsock nc -l "My Service" &
-  echo hello | build/hvsock run web01 -- build/hvsock nc parent "My Service"
+  $typed/hvsock nc -l "My Service" &
+  echo hello | $typed/hvsock run web01 -- $typed/hvsock nc parent "My Service"
 
-  cc -Iinclude examples/echo_server.c -Lbuild -lhvsock -Wl,-rpath,build -o my_service
+  cc -Iinclude examples/echo_server.c -L$typed -lhvsock -Wl,-rpath,$typed -o my_service
                             your own service starts as a copy of this one
-  build/hvsock --help       everything else
+  $typed/hvsock --help       everything else
 NEXT
