@@ -51,7 +51,7 @@ static void remove_scratch(void) {
 }
 
 static void end_at_signal(int number) {
-        /* Only to interrupt the wait for an answer, which then dies in order. */
+        /* Only to interrupt a wait or a write, which then dies in order: what was made is removed at exit. */
 }
 
 static void make_scratch(struct bench *bench) {
@@ -73,6 +73,8 @@ static void join(char ret_path[PATH_MAX], const char *directory, const char *nam
 }
 
 void bench_directory(const struct bench *bench, const char *name, char ret_path[PATH_MAX]) {
+        if (ferror(stdout))
+                die("nobody reads what is found");
         join(ret_path, bench->scratch, name);
         if (mkdir(ret_path, 0755) < 0)
                 die("cannot make %s: %s", ret_path, strerror(errno));
@@ -198,6 +200,8 @@ int main(int argc, char **argv) {
         raise_descriptor_limit();
         sigaction(SIGINT, &action, NULL);
         sigaction(SIGTERM, &action, NULL);
+        sigaction(SIGHUP, &action, NULL);
+        sigaction(SIGPIPE, &action, NULL);
         make_scratch(&bench);
 
         describe_machine(&bench);
