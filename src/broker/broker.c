@@ -63,7 +63,8 @@ struct broker *broker_free(struct broker *broker) {
         table_deinit(&broker->listeners_by_address);
         table_deinit(&broker->through_by_address);
         table_deinit(&broker->channels_by_id);
-        free(broker->services_in_order);
+        order_deinit(&broker->services_in_order);
+        order_deinit(&broker->children_in_order);
         free(broker);
         return NULL;
 }

@@ -9,11 +9,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* "vm web01 (GUID)", or the well-known word. */
-static void describe_vm_id(const struct broker *broker, const GUID *vm_id, char *ret_text, size_t size) {
+/* The well-known word, or "web01/db (GUID)"; the GUID alone when the caller must not learn whose it is. */
+static void describe_vm_id(const struct broker *broker, const GUID *vm_id, bool is_hidden, char *ret_text,
+                           size_t size) {
         char guid[HV_GUID_TEXT_SIZE], path[256];
         const char *word = guid_word(vm_id);
-        const struct partition *partition = partition_by_id(broker, vm_id);
+        const struct partition *partition = is_hidden ? NULL : partition_by_id(broker, vm_id);
         guid_format(vm_id, guid);
         if (word) {
                 snprintf(ret_text, size, "%s", word);
@@ -42,7 +43,7 @@ void broker_explain(const struct broker *broker, const struct caller *caller, co
         char who[400], where[340], guid[HV_GUID_TEXT_SIZE], name[SERVICE_NAME_MAX + 4] = "";
         const struct service *service = registry_by_id(broker, service_id);
         describe_caller(caller, who, sizeof who);
-        describe_vm_id(broker, vm_id, where, sizeof where);
+        describe_vm_id(broker, vm_id, verdict->rule == RULE_UNKNOWN_PARTITION, where, sizeof where);
         guid_format(service_id, guid);
         if (service)
                 snprintf(name, sizeof name, "\"%s\" ", service->definition.name);

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "broker/broker.h"
+#include "broker/order.h"
 
 #define ALLOWED ((struct verdict){0, RULE_ALLOWED})
 #define REFUSED(error, rule) ((struct verdict){error, rule})
@@ -42,8 +43,8 @@ struct broker {
         struct table listeners_by_address; /* {partition, bound VmId, ServiceId}; of listener.address_link */
         struct table through_by_address;   /* the same with the VM that is passed through; of listener.through_link */
         struct table channels_by_id;
-        struct service **services_in_order; /* by name, then GUID; services.count of them */
-        size_t services_room;
+        struct order services_in_order;    /* by name, then GUID */
+        struct order children_in_order;    /* all partitions but the root: by parent's VmId, then label */
         struct list listeners; /* all, of listener.all_link */
         struct list channels;  /* all, of channel.all_link */
         broker_observer observer;

@@ -33,21 +33,52 @@ static bool kind_can_stand(enum hv_partition_kind kind, const struct partition *
         return false;
 }
 
-static struct partition *child_by_label(const struct partition *parent, const char *label, size_t length) {
-        list_for_each(link, &parent->children) {
-                struct partition *child = container_of(link, struct partition, sibling_link);
-                if (!strncmp(child->label, label, length) && !child->label[length])
-                        return child;
-        }
-        return NULL;
+static bool has_label(const struct partition *partition, const char *label, size_t length) {
+        return !strncmp(partition->label, label, length) && !partition->label[length];
 }
 
-static void insert_in_order(struct partition *parent, struct partition *partition) {
-        struct list *at = parent->children.next;
-        while (at != &parent->children &&
-               strcmp(container_of(at, struct partition, sibling_link)->label, partition->label) < 0)
-                at = at->next;
-        list_insert_before(at, &partition->sibling_link);
+struct place {
+        const struct partition *parent;
+        const char *label;
+        size_t length;
+};
+
+static int compare(const void *key, const void *item) {
+        const struct place *place = key;
+        const struct partition *child = item;
+        int order = memcmp(&place->parent->vm_id, &child->parent->vm_id, sizeof(GUID));
+        if (!order)
+                order = strncmp(place->label, child->label, place->length);
+        return order || !child->label[place->length] ? order : -1; /* a label that goes on comes later */
+}
+
+static struct partition *child_at(const struct broker *broker, size_t at) {
+        const struct order *order = &broker->children_in_order;
+        return at < order->count ? order->items[at] : NULL;
+}
+
+static struct partition *child_by_label(const struct broker *broker, const struct partition *parent, const char *label,
+                                        size_t length) {
+        struct place place = {parent, label, length};
+        struct partition *child = child_at(broker, order_place(&broker->children_in_order, compare, &place));
+        return child && child->parent == parent && has_label(child, label, length) ? child : NULL;
+}
+
+static size_t place_of(const struct broker *broker, const struct partition *child) {
+        struct place place = {child->parent, child->label, strlen(child->label)};
+        return order_place(&broker->children_in_order, compare, &place);
+}
+
+/* Into the order, and before the sibling that it there precedes. */
+static int insert_child(struct broker *broker, struct partition *child) {
+        size_t place = place_of(broker, child);
+        int r = order_insert(&broker->children_in_order, place, child);
+        if (r)
+                return r;
+        struct partition *next = child_at(broker, place + 1);
+        bool is_sibling = next && next->parent == child->parent;
+        list_insert_before(is_sibling ? &next->sibling_link : &child->parent->children, &child->sibling_link);
+        return 0;
 }
 
 int partition_add(struct broker *broker, const struct partition_definition *definition,
@@ -62,7 +93,7 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
             (definition->passthru && definition->kind != HV_PARTITION_CONTAINER))
                 return -EINVAL;
         if (partition_by_id(broker, &definition->vm_id) || (root && broker->root) ||
-            (parent && child_by_label(parent, definition->label, strlen(definition->label))))
+            (parent && child_by_label(broker, parent, definition->label, strlen(definition->label))))
                 return -EEXIST;
         if (broker->partitions.count >= PARTITIONS_MAX || (parent && parent->depth >= PARTITION_DEPTH_MAX))
                 return -ENOSPC;
@@ -83,13 +114,14 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
         list_init(&partition->sibling_link);
         list_init(&partition->listeners);
         uint64_t hash = table_hash(&broker->partitions, &partition->vm_id, sizeof partition->vm_id);
-        if (table_insert(&broker->partitions, &partition->id_link, hash)) {
+        int r = table_insert(&broker->partitions, &partition->id_link, hash);
+        if (!r && parent && (r = insert_child(broker, partition)))
+                table_remove(&broker->partitions, &partition->id_link);
+        if (r) {
                 free(partition);
-                return -ENOMEM;
+                return r;
         }
-        if (parent)
-                insert_in_order(parent, partition);
-        else
+        if (!parent)
                 broker->root = partition;
         *ret_partition = partition;
         return 0;
@@ -102,6 +134,7 @@ int partition_remove(struct broker *broker, struct partition *partition) {
             partition->client_count)
                 return -EBUSY;
         table_remove(&broker->partitions, &partition->id_link);
+        order_remove(&broker->children_in_order, place_of(broker, partition));
         list_unlink(&partition->sibling_link);
         free(partition);
         return 0;
@@ -121,18 +154,16 @@ struct partition *partition_by_name(const struct broker *broker, const struct pa
         GUID vm_id;
         if (!guid_parse(name, &vm_id))
                 return partition_by_id(broker, &vm_id);
-        const struct partition *at = from;
-        while (at) {
-                size_t length = strcspn(name, "/");
-                const struct partition *next = child_by_label(at, name, length);
-                if (!next && at == from && !strncmp(from->label, name, length) && !from->label[length])
-                        next = from;
-                at = next;
-                if (!name[length])
-                        return (struct partition *)at;
+        size_t length = strcspn(name, "/");
+        struct partition *at = child_by_label(broker, from, name, length);
+        if (!at && has_label(from, name, length))
+                at = (struct partition *)from;
+        while (at && name[length]) {
                 name += length + 1;
+                length = strcspn(name, "/");
+                at = child_by_label(broker, at, name, length);
         }
-        return NULL;
+        return at;
 }
 
 void partition_path(const struct partition *partition, char *ret_text, size_t size) {

@@ -65,8 +65,10 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
 int partition_remove(struct broker *broker, struct partition *partition);
 
 struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id);
-/* A GUID, a label, or a path of labels ("web01/db") from `from`. `from`'s own label and path from the root work on
- * the root. NULL if none. The words parent, loopback, … are not names. */
+/*
+ * A GUID; or a path of labels ("web01/db") from `from`, whose own label may begin it. NULL if none. The words parent,
+ * loopback, … are not names.
+ */
 struct partition *partition_by_name(const struct broker *broker, const struct partition *from, const char *name);
 /* "web01/db" from the root; the root's own label for the root. Truncated to `size`, always terminated. */
 void partition_path(const struct partition *partition, char *ret_text, size_t size);

@@ -11,57 +11,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int compare(const char *name, const GUID *service_id, const struct service *service) {
-        int order = strcmp(name, service->definition.name);
+struct place {
+        const char *name;
+        const GUID *service_id;
+};
+
+static int compare(const void *key, const void *item) {
+        const struct place *place = key;
+        const struct service *service = item;
+        int order = strcmp(place->name, service->definition.name);
         if (order)
                 return order;
         uint8_t a[16], b[16];
-        guid_to_network(service_id, a);
+        guid_to_network(place->service_id, a);
         guid_to_network(&service->definition.service_id, b);
         return memcmp(a, b, sizeof a);
 }
 
-/* How many services stand before this name and ServiceId among the first `count`. */
-static size_t place_of(const struct broker *broker, size_t count, const char *name, const GUID *service_id) {
-        size_t low = 0, high = count;
-        while (low < high) {
-                size_t middle = low + (high - low) / 2;
-                if (compare(name, service_id, broker->services_in_order[middle]) > 0)
-                        low = middle + 1;
-                else
-                        high = middle;
-        }
-        return low;
-}
-
-static size_t place_of_service(const struct broker *broker, const struct service *service) {
-        return place_of(broker, broker->services.count, service->definition.name, &service->definition.service_id);
-}
-
-/* `count` services are in order, and there is room for this one. */
-static void insert_in_order(struct broker *broker, size_t count, struct service *service) {
-        struct service **at = broker->services_in_order +
-                              place_of(broker, count, service->definition.name, &service->definition.service_id);
-        memmove(at + 1, at, (size_t)(broker->services_in_order + count - at) * sizeof *at);
-        *at = service;
-}
-
-static void remove_from_order(struct broker *broker, struct service *service) {
-        size_t place = place_of_service(broker, service);
-        struct service **at = broker->services_in_order + place;
-        memmove(at, at + 1, (broker->services.count - place - 1) * sizeof *at);
-}
-
-static int make_room(struct broker *broker) {
-        if (broker->services.count < broker->services_room)
-                return 0;
-        size_t room = broker->services_room ? 2 * broker->services_room : 16;
-        struct service **services = reallocarray(broker->services_in_order, room, sizeof *services);
-        if (!services)
-                return -ENOMEM;
-        broker->services_in_order = services;
-        broker->services_room = room;
-        return 0;
+static size_t place_of(const struct broker *broker, const struct service *service) {
+        struct place place = {service->definition.name, &service->definition.service_id};
+        return order_place(&broker->services_in_order, compare, &place);
 }
 
 /* What already listens and talks under this ServiceId is counted under the name it now has, or no more. */
@@ -88,40 +57,40 @@ static int add(struct broker *broker, const struct service_definition *definitio
         if (broker->services.count >= SERVICES_MAX)
                 return -ENOSPC;
         struct service *service = calloc(1, sizeof *service);
-        if (!service || make_room(broker))
-                goto no_memory;
+        if (!service)
+                return -ENOMEM;
         service->definition = *definition;
         uint64_t hash = table_hash(&broker->services, &definition->service_id, sizeof definition->service_id);
-        if (table_insert(&broker->services, &service->id_link, hash))
-                goto no_memory;
-        insert_in_order(broker, broker->services.count - 1, service);
+        size_t place = place_of(broker, service);
+        int r = order_insert(&broker->services_in_order, place, service);
+        if (!r && (r = table_insert(&broker->services, &service->id_link, hash)))
+                order_remove(&broker->services_in_order, place);
+        if (r) {
+                free(service);
+                return r;
+        }
         adopt(broker, &definition->service_id, service);
         *ret_service = service;
         return 0;
-
-no_memory:
-        free(service);
-        return -ENOMEM;
 }
 
 int registry_put(struct broker *broker, const struct service_definition *definition, struct service **ret_service) {
         struct service *service = registry_by_id(broker, &definition->service_id);
+        int r;
         if (service) {
-                remove_from_order(broker, service);
+                order_remove(&broker->services_in_order, place_of(broker, service));
                 service->definition = *definition;
-                insert_in_order(broker, broker->services.count - 1, service);
+                r = order_insert(&broker->services_in_order, place_of(broker, service), service);
         } else {
-                int r = add(broker, definition, &service);
-                if (r)
-                        return r;
+                r = add(broker, definition, &service);
         }
-        if (ret_service)
+        if (!r && ret_service)
                 *ret_service = service;
-        return 0;
+        return r;
 }
 
 void registry_remove(struct broker *broker, struct service *service) {
-        remove_from_order(broker, service);
+        order_remove(&broker->services_in_order, place_of(broker, service));
         table_remove(&broker->services, &service->id_link);
         adopt(broker, &service->definition.service_id, NULL);
         free(service);
@@ -150,17 +119,25 @@ static int guid_of_port(const char *name, GUID *ret_guid) {
         return 0;
 }
 
+static struct service *service_at(const struct broker *broker, size_t place) {
+        const struct order *order = &broker->services_in_order;
+        return place < order->count ? order->items[place] : NULL;
+}
+
+static bool has_name(const struct service *service, const char *name) {
+        return service && !strcmp(service->definition.name, name);
+}
+
 int registry_by_name(const struct broker *broker, const char *name, struct service **ret_service) {
         GUID guid;
         struct service *found = NULL;
         if (!guid_parse(name, &guid) || !guid_of_port(name, &guid)) {
                 found = registry_by_id(broker, &guid);
         } else {
-                size_t count = broker->services.count, place = place_of(broker, count, name, &HV_GUID_ZERO);
-                struct service **at = broker->services_in_order + place;
-                if (place < count && !strcmp(at[0]->definition.name, name))
-                        found = at[0];
-                if (found && place + 1 < count && !strcmp(at[1]->definition.name, name))
+                size_t first = order_place(&broker->services_in_order, compare, &(struct place){name, &HV_GUID_ZERO});
+                if (has_name(service_at(broker, first), name))
+                        found = service_at(broker, first);
+                if (has_name(service_at(broker, first + 1), name))
                         return -ENOTUNIQ;
         }
         if (!found)
@@ -170,6 +147,5 @@ int registry_by_name(const struct broker *broker, const char *name, struct servi
 }
 
 struct service *registry_next(const struct broker *broker, const struct service *after) {
-        size_t next = after ? place_of_service(broker, after) + 1 : 0;
-        return next < broker->services.count ? broker->services_in_order[next] : NULL;
+        return service_at(broker, after ? place_of(broker, after) + 1 : 0);
 }

@@ -46,6 +46,15 @@ TEST(a_partition_is_named_by_its_path_and_an_unknown_one_by_its_guid) {
         check_explained(&world, &host, &NOWHERE, &UNREGISTERED, RULE_UNKNOWN_PARTITION, expected);
 }
 
+TEST(a_caller_does_not_learn_whose_vm_id_it_must_not_address) {
+        WORLD(world);
+        struct caller container = root_in(world.jail);
+        struct verdict verdict = {EADDRNOTAVAIL, RULE_UNKNOWN_PARTITION};
+        char text[HV_REFUSAL_TEXT_SIZE];
+        broker_explain(world.broker, &container, &world.web01->vm_id, &SERVICE, &verdict, text, sizeof text);
+        check(!strstr(text, "web01"));
+}
+
 TEST(it_is_one_line_of_whole_characters_in_any_room) {
         WORLD(world);
         struct service_definition definition = world.service->definition;

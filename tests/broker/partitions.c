@@ -141,6 +141,8 @@ TEST(a_partition_is_found_by_guid_label_or_path) {
                 {world.host, "parent", NULL},
                 {world.web01, "web02", NULL},
                 {world.web01, "db/db", NULL},
+                {world.web01, "web01/web01", NULL},
+                {world.web01, "web01/db/web01", NULL},
         };
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
                 if (partition_by_name(world.broker, cases[i].from, cases[i].name) != cases[i].found)
