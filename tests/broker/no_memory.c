@@ -38,7 +38,7 @@ void *__wrap_reallocarray(void *pointer, size_t count, size_t size) {
 /* Runs `call` with 0, 1, 2, … allocations, until they are enough; checks `unchanged` after each that were not. */
 #define check_needs_memory(call, failure, unchanged)                              \
         do {                                                                      \
-                int result_ = (failure);                                             \
+                int result_ = (failure);                                          \
                 unsigned failed_ = 0;                                             \
                 for (int given_ = 0; result_ == (failure); given_++) {            \
                         allocations_left = given_;                                \
