@@ -48,7 +48,7 @@ int loop_watch_child(struct loop *loop, struct child *child, pid_t pid);
 /* Stops watching; the process goes on. */
 void loop_forget_child(struct loop *loop, struct child *child);
 
-int64_t loop_now_ms(void);      /* monotonic */
+int64_t loop_now_ms(void);      /* monotonic, as of this turn of the loop */
 int64_t loop_wall_ms(void);     /* since the epoch */
 int loop_run(struct loop *loop); /* until loop_stop(): 0, or the negative errno that ended it */
 void loop_stop(struct loop *loop);
