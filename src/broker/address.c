@@ -37,8 +37,7 @@ static struct verdict stand(const struct broker *broker, struct partition *parti
                 return REFUSED(EACCES, RULE_PASSTHRU_DENIED);
         struct partition *vm = virtual_machine_of(partition);
         const struct partition *named = partition_by_id(broker, vm_id);
-        if (guid_equal(vm_id, &HV_GUID_PARENT) || guid_equal(vm_id, &HV_GUID_SILOHOST) ||
-            (named && are_seeing_siblings(vm, named)))
+        if (guid_equal(vm_id, &HV_GUID_PARENT) || (named && are_seeing_siblings(vm, named)))
                 *ret_partition = vm;
         return ALLOWED;
 }

@@ -27,8 +27,7 @@ struct resolution {
 
 /*
  * What dialling `vm_id` from `from` reaches. With `passthru` (HVSOCKET_CONTAINER_PASSTHRU) a container stands in its
- * VM's place towards all that is outside that VM: PARENT, siblings that the VM sees, SILOHOST, which a VM has not.
- * Inside it stays itself.
+ * VM's place towards all that is outside that VM: PARENT, and siblings that the VM sees. Inside it stays itself.
  */
 struct verdict address_resolve(const struct broker *broker, struct partition *from, const GUID *vm_id, bool passthru,
                                struct resolution *ret);

@@ -20,7 +20,7 @@
 
 #define VERSION_5 "Windows Registry Editor Version 5.00"
 #define VERSION_4 "REGEDIT4"
-#define SERVICES_KEY                                                      \
+#define SERVICES_KEY                                                         \
         "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion" \
         "\\Virtualization\\GuestCommunicationServices\\"
 
@@ -94,7 +94,9 @@ static char *next_line(char **at) {
         char *line = text_next_line(at);
         if (!line)
                 return NULL;
-        line[strcspn(line, "\r")] = 0;
+        size_t length = strlen(line);
+        if (length && line[length - 1] == '\r')
+                line[length - 1] = 0;
         return line + strspn(line, BLANKS);
 }
 

@@ -88,11 +88,16 @@ TEST(inside_its_vm_a_container_that_passes_through_stays_itself) {
         check_refused(bind_passing(&world, world.proxy, &world.db->vm_id), EADDRNOTAVAIL, RULE_UNKNOWN_PARTITION);
 }
 
-TEST(there_is_no_silohost_then_since_a_vm_has_none) {
+TEST(silohost_is_still_the_vm_which_sees_the_container) {
         WORLD(world);
-        listening(&world, world.web01, &HV_GUID_WILDCARD);
-        check_refused(dial_passing(&world, world.proxy, &HV_GUID_SILOHOST), EADDRNOTAVAIL, RULE_NO_SILO_HOST);
-        check_refused(bind_passing(&world, world.proxy, &HV_GUID_SILOHOST), EADDRNOTAVAIL, RULE_NO_SILO_HOST);
+        struct listener *vm = listening(&world, world.web01, &HV_GUID_CHILDREN);
+        struct route route = route_passing(&world, world.proxy, &HV_GUID_SILOHOST);
+        check(route.listener == vm);
+        check_guid(&route.resolution.dial_back_vm_id, &world.proxy->vm_id);
+
+        struct listener *silo_host = listening_passing(&world, world.proxy, &HV_GUID_SILOHOST);
+        check_refused(dial(&world, world.host, &world.web01->vm_id), ECONNREFUSED, RULE_LISTENER_EXCLUDES);
+        check(route_of(&world, world.web01, &world.proxy->vm_id).listener == silo_host);
 }
 
 TEST(a_listener_that_passes_through_is_reached_under_the_vms_vm_id) {
