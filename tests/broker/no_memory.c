@@ -15,8 +15,10 @@ void *__wrap_malloc(size_t size);
 void *__wrap_reallocarray(void *pointer, size_t count, size_t size);
 
 static int allocations_left = -1; /* negative: as many as there are */
+static unsigned allocations_made;
 
 static bool is_out(void) {
+        allocations_made++;
         if (allocations_left < 0)
                 return false;
         errno = ENOMEM;
@@ -147,7 +149,38 @@ TEST(a_channel_is_opened_whole_or_not_at_all) {
 
 TEST(a_client_without_memory_is_over_the_quota) {
         WORLD(world);
-        struct caller guest = user_in(world.web01, 1000);
-        check_needs_memory(broker_client_opened(world.broker, &guest).error, ENOBUFS, !world.web01->client_count);
-        check_equal(world.web01->client_count, 1);
+        for (uint32_t i = 0; i < MANY; i++) {
+                struct caller guest = user_in(world.web01, 1000 + i);
+                check_needs_memory(broker_client_opened(world.broker, &guest).error, ENOBUFS,
+                                   world.web01->client_count == i);
+                check_equal(world.web01->client_count, i + 1);
+        }
+}
+
+/* Each time, what is done needs the account made anew. */
+TEST(an_account_that_holds_nothing_any_more_is_dropped) {
+        WORLD_WITH(world, .listeners_per_partition = 8, .listeners_per_user = 8, .channels_per_partition = 8,
+                   .channels_per_user = 8, .channels_per_listener = 8, .clients_per_partition = 1,
+                   .clients_per_user = 1);
+        struct caller alice = user_in(world.web01, 1000), bob = user_in(world.web01, 1001), host = root_in(world.host);
+        listening(&world, world.host, &HV_GUID_WILDCARD);
+        check_allowed(broker_client_opened(world.broker, &host));
+        for (unsigned i = 0; i < 2; i++) {
+                allocations_made = 0;
+                check_allowed(broker_client_opened(world.broker, &alice));
+                check_equal(allocations_made, 1);
+                check_refused(broker_client_opened(world.broker, &bob), ENOBUFS, RULE_QUOTA);
+                check_equal(allocations_made, 2);
+                broker_client_closed(world.broker, &alice);
+
+                allocations_made = 0;
+                broker_closed(world.broker, connected(&world, &alice, &HV_GUID_PARENT));
+                check_equal(allocations_made, 2);
+
+                struct listener *listener;
+                allocations_made = 0;
+                check_allowed(bind_as(&world, &alice, &HV_GUID_LOOPBACK, &SERVICE, &listener));
+                broker_listener_gone(world.broker, listener);
+                check_equal(allocations_made, 3);
+        }
 }

@@ -142,14 +142,17 @@ TEST(a_mistake_in_a_list_of_principals_says_what_was_expected) {
         check_expected("user:4294967295", "expected a user or group that exists, not \"user:4294967295\"");
         check_expected("user:99999999999999999999",
                        "expected a user or group that exists, not \"user:99999999999999999999\"");
+        check_expected("user:9lives", "expected a user or group that exists, not \"user:9lives\"");
         check_expected("user:-1", "expected a user or group that exists, not \"user:-1\"");
         check_expected("nobody host", "expected nobody to stand alone");
         check_expected("host nobody", "expected nobody to stand alone");
 }
 
-TEST(the_largest_id_that_maps_is_a_user) {
+TEST(a_number_is_a_user_up_to_the_largest_that_maps) {
         struct access access;
         char why[TEXT_EXPECTED_SIZE];
+        check_ok(access_parse("user:9", lookup, &access, why));
+        check_equal(access.principals[0].id, 9);
         check_ok(access_parse("user:4294967294", lookup, &access, why));
         check_equal(access.principals[0].id, 4294967294);
 }
