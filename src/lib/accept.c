@@ -10,6 +10,7 @@
 #include "lib/address.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
+#include "lib/state.h"
 #include <hvsock.h>
 
 static bool is_listener(int fd) {
@@ -30,6 +31,7 @@ static int accept_channel(int fd, int flags, struct connector_name *ret_peer) {
                         continue;
                 }
                 if (ret_peer->flags & CONNECTOR_ENDED) {
+                        (void)state_set(fd, STATE_RESET);
                         (void)shutdown(fd, SHUT_RDWR); /* for those who wait beside this thread, and after it */
                         return -EINVAL;
                 }

@@ -91,7 +91,7 @@ static int listen_on(int fd, int backlog) {
                 if (r < 0)
                         return r;
         }
-        if (endpoint.role != ROLE_BOUND)
+        if (endpoint.role != ROLE_BOUND || state.flags & STATE_RESET)
                 return -EINVAL;
         struct wire_request request = {
                 .header.type = WIRE_LISTEN,

@@ -93,9 +93,18 @@ static int connect_to_broker(int fd) {
         do
                 r = connect(fd, (const struct sockaddr *)&address, length) < 0 ? -errno : 0;
         while (r == -EINTR);
-        if (r < 0)
-                return r == -ENOENT ? -ENETDOWN : r == -EAGAIN ? -ETIMEDOUT : r;
-        return is_named || is_trusted(fd) ? 0 : -ENETDOWN;
+        switch (r) {
+        case 0:
+                return is_named || is_trusted(fd) ? 0 : -ENETDOWN;
+        case -EAGAIN:
+                return -ETIMEDOUT;
+        case -ECONNREFUSED:
+        case -EACCES:
+        case -ENOMEM:
+                return r;
+        default:
+                return -ENETDOWN; /* what is there is no broker's socket */
+        }
 }
 
 static int say_hello(struct connection *connection, uint32_t wait_ms, struct wire_reply *ret_reply) {

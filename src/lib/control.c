@@ -42,10 +42,13 @@ static int try_once(struct wire_request *request, int lent_fd, uint32_t wait_ms,
         struct connection *connection = take_idle();
         *ret_was_idle = connection != NULL;
         if (!connection) {
+                int64_t deadline_ms = monotonic_ms() + wait_ms;
                 int r = connection_open(wait_ms, &connection, ret_reply);
                 if (r < 0)
                         return r;
                 atomic_store(&met, true);
+                int64_t left_ms = deadline_ms - monotonic_ms();
+                wait_ms = left_ms > 0 ? (uint32_t)left_ms : 1;
         }
         int r = connection_ask(connection, request, lent_fd, wait_ms, ret_reply);
         if (r < 0)

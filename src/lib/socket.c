@@ -97,12 +97,12 @@ static int count_readable(int fd, int *ret_count) {
                 return -errno;
         struct pollfd end = {.fd = fd};
         if (count > 0 && poll(&end, 1, 0) == 1 && end.revents & POLLHUP) {
-                /* Only what an ended peer sent can hold a mark. A peek stops in front of it. */
+                /* Only what an ended peer sent can hold a mark, which comes with a descriptor and is the last byte. */
                 cleanup(freep) void *bytes = malloc((size_t)count);
                 struct iovec vector = {.iov_base = bytes, .iov_len = (size_t)count};
                 struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
                 ssize_t got = bytes ? recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) : count;
-                count = got < 0 || message.msg_flags & MSG_CTRUNC ? 0 : (int)got;
+                count = got < 0 ? 0 : (int)got - !!(message.msg_flags & MSG_CTRUNC);
         }
         *ret_count = count;
         return 0;

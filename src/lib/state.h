@@ -17,7 +17,7 @@ enum {
         STATE_PASSTHRU = 0x01,        /* HVSOCKET_CONTAINER_PASSTHRU */
         STATE_CONNECTED_SUSPEND = 0x02,
         STATE_WRITES_SHUT = 0x04,     /* by hv_shutdown() here, not by the peer */
-        STATE_RESET = 0x08,           /* every data call says ECONNRESET once the kernel has nothing left to give */
+        STATE_RESET = 0x08,           /* data calls say ECONNRESET once the kernel has nothing left; a listener is ended */
         STATE_BOUND = 0x10,           /* to vm_id and service_id, here alone: hv_bind() with a ServiceId of zero */
 };
 

@@ -69,14 +69,6 @@ unsigned wire_request_descriptors(uint16_t type) {
         return type_is_known(type) ? layouts[type].descriptors : 0;
 }
 
-void wire_put_guid(uint8_t bytes[16], const GUID *guid) {
-        guid_to_windows(guid, bytes);
-}
-
-void wire_get_guid(const uint8_t bytes[16], GUID *ret_guid) {
-        guid_from_windows(bytes, ret_guid);
-}
-
 /* The place in a packet where the next field goes. The packet holds WIRE_PACKET_MAX bytes: see the assertions above. */
 struct writer {
         uint8_t *at;
@@ -93,7 +85,7 @@ static void put32(struct writer *writer, uint32_t value) {
 }
 
 static void put_guid(struct writer *writer, const GUID *guid) {
-        wire_put_guid(writer->at, guid);
+        guid_to_windows(guid, writer->at);
         writer->at += 16;
 }
 
@@ -218,7 +210,7 @@ static GUID get_guid(struct reader *reader) {
         uint8_t bytes[16];
         GUID guid;
         take(reader, bytes, sizeof bytes);
-        wire_get_guid(bytes, &guid);
+        guid_from_windows(bytes, &guid);
         return guid;
 }
 

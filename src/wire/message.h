@@ -97,7 +97,3 @@ int wire_decode_reply(const uint8_t *packet, size_t length, struct wire_reply *r
 
 /* How many descriptors a request of this type must carry: 0 or 1. */
 unsigned wire_request_descriptors(uint16_t type);
-
-/* GUIDs as 16 bytes, Windows' order (first three fields little-endian). */
-void wire_put_guid(uint8_t bytes[16], const GUID *guid);
-void wire_get_guid(const uint8_t bytes[16], GUID *ret_guid);

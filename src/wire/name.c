@@ -5,7 +5,6 @@
 #include "wire/name.h"
 
 #include "base/guid.h"
-#include "wire/message.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -50,9 +49,9 @@ static void put_connector(const struct connector_name *name, uint8_t bytes[CONNE
         memcpy(bytes + AT_PREFIX, "hv", 2);
         bytes[AT_VERSION] = CONNECTOR_VERSION;
         bytes[AT_FLAGS] = name->flags;
-        wire_put_guid(bytes + AT_DIAL_BACK, &name->dial_back_vm_id);
-        wire_put_guid(bytes + AT_EPHEMERAL, &name->ephemeral_id);
-        wire_put_guid(bytes + AT_DIALLED, &name->dialled_vm_id);
+        guid_to_windows(&name->dial_back_vm_id, bytes + AT_DIAL_BACK);
+        guid_to_windows(&name->ephemeral_id, bytes + AT_EPHEMERAL);
+        guid_to_windows(&name->dialled_vm_id, bytes + AT_DIALLED);
         put32(bytes + AT_PID, name->pid);
         put32(bytes + AT_UID, name->uid);
         put32(bytes + AT_GID, name->gid);
@@ -75,9 +74,9 @@ int connector_name_decode(const struct sockaddr_un *address, socklen_t length, s
         uint64_t tag;
         memcpy(&tag, bytes + AT_TAG, 8);
         ret->flags = bytes[AT_FLAGS];
-        wire_get_guid(bytes + AT_DIAL_BACK, &ret->dial_back_vm_id);
-        wire_get_guid(bytes + AT_EPHEMERAL, &ret->ephemeral_id);
-        wire_get_guid(bytes + AT_DIALLED, &ret->dialled_vm_id);
+        guid_from_windows(bytes + AT_DIAL_BACK, &ret->dial_back_vm_id);
+        guid_from_windows(bytes + AT_EPHEMERAL, &ret->ephemeral_id);
+        guid_from_windows(bytes + AT_DIALLED, &ret->dialled_vm_id);
         ret->pid = get32(bytes + AT_PID);
         ret->uid = get32(bytes + AT_UID);
         ret->gid = get32(bytes + AT_GID);
@@ -91,7 +90,7 @@ void connector_name_tagged_bytes(const struct connector_name *name, const GUID *
         put_connector(name, bytes);
         memcpy(ret_bytes, bytes, AT_TAG);
         memcpy(ret_bytes + AT_TAG, bytes + AT_RESERVED, CONNECTOR_NAME_SIZE - AT_RESERVED);
-        wire_put_guid(ret_bytes + CONNECTOR_TAGGED_SIZE - 16, partition_id);
+        guid_to_windows(partition_id, ret_bytes + CONNECTOR_TAGGED_SIZE - 16);
 }
 
 socklen_t listener_name_encode(const struct listener_name *name, struct sockaddr_un *ret_address) {

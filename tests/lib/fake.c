@@ -280,6 +280,22 @@ int fake_abort(int fd) {
         return hv_close(fd);
 }
 
+void check_works(int listener, int fd) {
+        char byte = 'x';
+        must(fake_connect(fd));
+        int accepted = (int)must(hv_accept(listener, NULL, NULL));
+        check_equal(must(hv_send(fd, &byte, 1, 0)), 1);
+        check_equal(must(hv_recv(accepted, &byte, 1, 0)), 1);
+        must(hv_close(fd));
+        must(hv_close(accepted));
+}
+
+void check_receives(int fd, const char *expected) {
+        char text[64] = "";
+        check_equal(must(hv_recv(fd, text, sizeof text, 0)), strlen(expected));
+        check(!memcmp(text, expected, strlen(expected)));
+}
+
 bool test_keeps_descriptor(int fd) {
         struct sockaddr_un peer = {};
         socklen_t length = sizeof peer - 1;

@@ -58,3 +58,7 @@ struct fake_pair {
 struct fake_pair fake_pair(int type);
 void fake_pair_close(struct fake_pair *pair); /* what is not -1 */
 int fake_abort(int fd); /* SO_LINGER { 1, 0 } and hv_close() */
+/* Dials, is accepted, says something, and closes both ends. */
+void check_works(int listener, int fd);
+/* One receive gives exactly this text. */
+void check_receives(int fd, const char *expected);

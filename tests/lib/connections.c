@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The library's own connections: few, its own process's and user's, and safe from what programs do to descriptors. */
+
+#include "fake.h"
+#include "test.h"
+#include "wire/message.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int library_descriptor(void) {
+        for (int fd = 0; fd < 256; fd++)
+                if (test_keeps_descriptor(fd))
+                        return fd;
+        return -1;
+}
+
+static unsigned library_descriptors(void) {
+        unsigned count = 0;
+        for (int fd = 0; fd < 256; fd++)
+                count += test_keeps_descriptor(fd);
+        return count;
+}
+
+static void await_child(pid_t child) {
+        int status;
+        must(waitpid(child, &status, 0));
+        check_equal(status, 0);
+}
+
+TEST(one_connection_serves_one_thread) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        for (unsigned i = 0; i < 20; i++)
+                check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 1);
+        check_equal(fake_requests[WIRE_HELLO], 1);
+        check(must(fcntl(library_descriptor(), F_GETFD)) & FD_CLOEXEC);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(an_idle_connection_that_a_program_closed_is_opened_again) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        close(library_descriptor());
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 2);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(what_a_program_opened_in_its_place_is_neither_written_to_nor_closed) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), ends[2], old = library_descriptor();
+        must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends));
+        must(dup3(ends[0], old, O_CLOEXEC));
+        check_works(listener, fake_socket(SOCK_STREAM));
+        struct pollfd other = {.fd = ends[1], .events = POLLIN};
+        check_equal(poll(&other, 1, 0), 0);
+        check(must(fcntl(old, F_GETFD)) & FD_CLOEXEC);
+        close(old);
+        close(ends[0]);
+        close(ends[1]);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(with_standard_descriptors_closed_the_library_takes_none_of_their_numbers) {
+        fake_start();
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                GUID guid;
+                for (int i = 0; i < 3; i++)
+                        close(i);
+                if (hv_partition_by_name("known", &guid) < 0)
+                        _exit(2);
+                _exit(library_descriptor() < 3 || library_descriptors() != 1);
+        }
+        await_child(child);
+        fake_end();
+}
+
+TEST(a_child_talks_to_the_broker_on_a_connection_of_its_own) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                check_works(listener, fake_socket(SOCK_STREAM));
+                check_equal(library_descriptors(), 1); /* its copy of its parent's is closed */
+                _exit(0);
+        }
+        await_child(child);
+        check_equal(fake_connections, 2);
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_equal(fake_connections, 2);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(another_effective_user_talks_on_another_connection) {
+        if (geteuid() != 0)
+                test_skip("only root can change its user");
+        fake_start();
+        GUID guid;
+        must(hv_partition_by_name("known", &guid));
+        must(chmod(".", 0755));
+        must(chmod("control", 0666));
+        must(seteuid(12345));
+        must(hv_partition_by_name("known", &guid));
+        check_equal(fake_connections, 2);
+        must(seteuid(0));
+        must(hv_partition_by_name("known", &guid));
+        check_equal(fake_connections, 3);
+        fake_end();
+}
+
+enum { THREADS = 40, EACH = 50 };
+
+static void *connect_often(void *unused) {
+        for (unsigned i = 0; i < EACH; i++) {
+                int fd = fake_socket(SOCK_STREAM);
+                char byte;
+                must(fake_connect(fd));
+                check_equal(must(hv_recv(fd, &byte, 1, 0)), 1);
+                must(hv_close(fd));
+        }
+        return NULL;
+}
+
+TEST(many_threads_connect_at_once_and_few_connections_stay) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        must(hv_listen(listener, 4096));
+        pthread_t threads[THREADS];
+        for (unsigned i = 0; i < THREADS; i++)
+                check_ok(pthread_create(&threads[i], NULL, connect_often, NULL));
+        for (unsigned i = 0; i < THREADS * EACH; i++) {
+                int fd = (int)must(hv_accept(listener, NULL, NULL));
+                check_equal(must(hv_send(fd, "x", 1, 0)), 1);
+                must(hv_close(fd));
+        }
+        for (unsigned i = 0; i < THREADS; i++)
+                check_ok(pthread_join(threads[i], NULL));
+        check(library_descriptors() <= 16);
+        must(hv_close(listener));
+        fake_end();
+}
+
+static _Atomic int connects_won;
+
+static void *connect_shared(void *fd) {
+        if (fake_connect(*(int *)fd) == 0)
+                atomic_fetch_add(&connects_won, 1);
+        else
+                check_equal(errno, EISCONN);
+        return NULL;
+}
+
+TEST(of_threads_that_connect_the_same_socket_one_succeeds) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        for (unsigned round = 0; round < 50; round++) {
+                int fd = fake_socket(SOCK_STREAM);
+                pthread_t threads[3];
+                connects_won = 0;
+                for (unsigned i = 0; i < 3; i++)
+                        check_ok(pthread_create(&threads[i], NULL, connect_shared, &fd));
+                for (unsigned i = 0; i < 3; i++)
+                        check_ok(pthread_join(threads[i], NULL));
+                check_equal(connects_won, 1);
+                int accepted = (int)must(hv_accept(listener, NULL, NULL));
+                must(hv_close(accepted));
+                must(hv_close(fd));
+        }
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(closed_channels_are_told_with_the_next_connect_or_sixteen_at_a_time) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fds[40];
+        must(hv_listen(listener, 100));
+        for (unsigned i = 0; i < 40; i++) {
+                fds[i] = fake_socket(SOCK_STREAM);
+                must(fake_connect(fds[i]));
+        }
+        for (unsigned i = 0; i < 40; i++)
+                must(hv_close(fds[i]));
+        int last = fake_socket(SOCK_STREAM);
+        must(fake_connect(last));
+        check_equal(fake_closed_told, 40);
+        check_equal(fake_requests[WIRE_CLOSED], 2);
+        must(hv_close(last));
+        must(hv_close(listener));
+        fake_end();
+}
