@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -230,6 +231,7 @@ void world_start(struct world *world) {
                         must(setresgid(world->uid, world->uid, world->uid));
                         must(setresuid(world->uid, world->uid, world->uid));
                 }
+                prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user would have cleared it */
                 /* Nothing of the user who runs the test may leak into the world. */
                 unsetenv("XDG_RUNTIME_DIR");
                 unsetenv("JOURNAL_STREAM");
