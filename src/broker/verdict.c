@@ -10,7 +10,7 @@ static const struct {
         [RULE_ALLOWED] = {"allowed", "allowed", ""},
         [RULE_NOT_REGISTERED] = {"not-registered",
                                  "the service is not registered, and the channel would cross a partition boundary",
-                                 "hvsock service add \"A NAME\" --id SERVICE-GUID"},
+                                 "hvsock service add \"A NAME\" --id SERVICE"},
         [RULE_DISABLED] = {"disabled", "the service is disabled", "hvsock service enable SERVICE"},
         [RULE_BIND_DENIED] = {"bind-denied",
                               "the caller is not among those who may bind the service",

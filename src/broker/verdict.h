@@ -42,6 +42,7 @@ struct verdict {
 
 /* "not-registered", …: stable words for logs, counters and --json. NULL past the end. */
 const char *rule_name(enum rule rule);
-/* One sentence for people, and the next command to type where there is one; "" where there is none. */
+/* One sentence for people, and the next command to type where there is one; "" where there is none. In a command the
+ * word SERVICE stands for the ServiceId asked about. */
 const char *rule_sentence(enum rule rule);
 const char *rule_advice(enum rule rule);

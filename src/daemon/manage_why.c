@@ -6,6 +6,7 @@
 
 #include "base/guid.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -76,6 +77,17 @@ static uint32_t *given_groups(struct json_object *array, unsigned *ret_count) {
         return groups;
 }
 
+/* The next command to type, about this service. */
+static void put_advice(struct json_object *reply, enum rule rule, const GUID *service_id) {
+        const char *advice = rule_advice(rule), *placeholder = strstr(advice, "SERVICE");
+        char text[256], guid[HV_GUID_TEXT_SIZE];
+        guid_format(service_id, guid);
+        if (placeholder)
+                snprintf(text, sizeof text, "%.*s%s%s", (int)(placeholder - advice), advice, guid,
+                         placeholder + strlen("SERVICE"));
+        put_string(reply, "next", placeholder ? text : advice);
+}
+
 static void reply_why(struct request *request, const struct connect_request *connect) {
         struct broker *broker = request->world->broker;
         struct route route = {};
@@ -90,7 +102,7 @@ static void reply_why(struct request *request, const struct connect_request *con
         put_string(reply, "rule", rule_name(verdict.rule));
         put_string(reply, "sentence", rule_sentence(verdict.rule));
         put_string(reply, "text", text);
-        put_string(reply, "next", rule_advice(verdict.rule));
+        put_advice(reply, verdict.rule, &connect->service_id);
         put_guid(reply, "vmId", &connect->vm_id);
         put_guid(reply, "serviceId", &connect->service_id);
         if (route.listener)

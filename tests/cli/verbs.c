@@ -225,6 +225,7 @@ TEST(why_says_the_rule_and_the_next_command) {
         check(strstr(outcome->out, "try: ") != NULL);
 
         check(strstr(sh("hvsock why host web01 %s", MISSING)->out, "not-registered") != NULL);
+        check(strstr(sh("hvsock why host web01 %s", MISSING)->out, "--id " MISSING) != NULL);
         check(strstr(sh("hvsock why host children Echo")->out, "listeners-only") != NULL);
         check(strstr(sh("hvsock why host parent Echo")->out, "no-parent") != NULL);
         check(strstr(sh("hvsock why --passthru web01 parent Echo")->out, "passthru-denied") != NULL);
