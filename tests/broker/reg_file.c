@@ -101,16 +101,30 @@ TEST(both_encodings_are_read) {
 }
 
 TEST(all_of_utf_16_becomes_utf_8) {
+        static const struct {
+                uint16_t units[2];
+                const char *expected;
+        } cases[] = {
+                {{'~', 0x00a0}, "~\xc2\xa0"},
+                {{0x07ff, 0x0800}, "\xdf\xbf\xe0\xa0\x80"},
+                {{0xd7ff, 0xe000}, "\xed\x9f\xbf\xee\x80\x80"},
+                {{0x20ac, 0xffff}, "\xe2\x82\xac\xef\xbf\xbf"},
+                {{0xd800, 0xdc00}, "\xf0\x90\x80\x80"},
+                {{0xd83d, 0xde00}, "\xf0\x9f\x98\x80"},
+                {{0xdbff, 0xdfff}, "\xf4\x8f\xbf\xbf"},
+        };
         size_t length;
-        char *text = utf16(HEAD ONE "\"ElementName\"=\"a..b\"", &length);
-        memcpy(text + length - 8, "\x3d\xd8\x00\xde", 4); /* U+1F600 */
-        struct found found = {};
-        struct text_error error;
-        check_ok(import_bytes(text, length, &found, &error));
-        check_string(found.services[0].name, "a\xf0\x9f\x98\x80" "b");
-        memcpy(text + length - 8, "\xac\x20\xff\x07", 4); /* U+20AC, U+07FF */
-        check_ok(import_bytes(text, length, &found, &error));
-        check_string(found.services[1].name, "a\xe2\x82\xac\xdf\xbf" "b");
+        char *text = utf16(HEAD ONE "\"ElementName\"=\"..\"\r\n;..", &length);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                struct found found = {};
+                struct text_error error;
+                for (unsigned byte = 0; byte < 4; byte++) {
+                        text[length - 16 + byte] = (char)(cases[i].units[byte / 2] >> 8 * (byte % 2));
+                        text[length - 4 + byte] = text[length - 16 + byte]; /* the last of the file */
+                }
+                check_ok(import_bytes(text, length, &found, &error));
+                check_string(found.services[0].name, cases[i].expected);
+        }
         free(text);
 }
 
@@ -158,6 +172,9 @@ TEST(other_keys_and_values_are_passed_over) {
                                          "\"A name that is longer than any that is looked for\"=\"x\"\r\n"
                                          "[" KEY "\\3c2a8f5e-9f0d-4c49-9b0e-6f7a6b1d2e10\\Below]\r\n"
                                          "[" KEY "\\not-a-guid]\r\n"
+                                         "[" KEY "\\]\r\n"
+                                         "[" KEY "\\3c2a8f5e-9f0d-4c49-9b0e-6f7a6b1d2e11\r\n"
+                                         "[" KEY "\\{3c2a8f5e-9f0d-4c49-9b0e-6f7a6b1d2e11}0]\r\n"
                                          "[-" KEY "\\3c2a8f5e-9f0d-4c49-9b0e-6f7a6b1d2e11]\r\n");
         check_equal(found.count, 1);
         check_string(found.services[0].name, "Demo");

@@ -34,6 +34,9 @@ TEST(a_service_is_found_by_name_guid_and_port) {
         check(found == world.service);
         check_ok(find(world.broker, "vsock:5002", &found));
         check(found == port);
+        check_equal(find(world.broker, "vsock:5002x", &found), -ENOENT);
+        check_equal(find(world.broker, "vsock:+5002", &found), -ENOENT);
+        check_equal(find(world.broker, "vsock: 5002", &found), -ENOENT);
         check_ok(find(world.broker, "0000138a-facb-11e6-bd58-64006a7986d3", &found));
         check(found == port);
 }
@@ -57,11 +60,13 @@ TEST(the_largest_port_is_a_service_and_a_leading_zero_is_decimal) {
         struct service *last = must_register(world.broker, &definition);
         check_ok(find(world.broker, "vsock:2147483647", &found));
         check(found == last);
-        port.Data1 = 10;
-        definition = service_called("ten", &port);
-        struct service *ten = must_register(world.broker, &definition);
-        check_ok(find(world.broker, "vsock:010", &found));
-        check(found == ten);
+        port.Data1 = 90;
+        definition = service_called("ninety", &port);
+        struct service *ninety = must_register(world.broker, &definition);
+        check_ok(find(world.broker, "vsock:90", &found));
+        check(found == ninety);
+        check_ok(find(world.broker, "vsock:090", &found));
+        check(found == ninety);
 }
 
 TEST(a_name_that_two_services_share_finds_neither) {
