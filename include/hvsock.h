@@ -218,7 +218,8 @@ int hv_shutdown(int fd, int how);
  * unless there is data that this end did not receive: then it is a reset [POSIX].
  * With SO_LINGER { 1, 0 } it is an abort: the peer gets ECONNRESET, and the
  * channel ends for this socket's other descriptors too [hvsock; elsewhere the
- * last one counts]. An abort needs a free descriptor; without one it is a close.
+ * last one counts]. It must have been set by hv_setsockopt(), in this process or
+ * before its fork. An abort needs a free descriptor; without one it is a close.
  *
  * close(2) does the same, but that it never aborts.
  */

@@ -40,10 +40,10 @@ static int set_send_buffer(int fd, int value) {
         r = socket_option(fd, SO_SNDBUF, &most);
         if (r < 0)
                 return r;
+        if ((unsigned)value > (unsigned)most / 4) /* negative values are large ones to the kernel, too */
+                value = most / 4;
         if (type == SOCK_SEQPACKET && value < (HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2)
                 value = (HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2;
-        if (value > most / 4)
-                value = most / 4;
         return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value) < 0 ? -errno : 0;
 }
 
@@ -80,6 +80,8 @@ int hv_setsockopt(int fd, int level, int option, const void *value, socklen_t le
                 return posix_result(is_number ? set_own_option(fd, option, (uint32_t)number) : -EINVAL);
         if (level == SOL_SOCKET && option == SO_SNDBUF)
                 return posix_result(is_number ? set_send_buffer(fd, number) : -EINVAL);
+        if (level == SOL_SOCKET && option == SO_LINGER)
+                state_some_linger = true;
         if (level == SOL_SOCKET && is_plain_option(option))
                 return setsockopt(fd, SOL_SOCKET, option, value, length);
         return posix_result(-ENOPROTOOPT);

@@ -78,12 +78,17 @@ static void abort_channel(int fd) {
         (void)shutdown(fd, SHUT_RDWR);
 }
 
+static bool wants_abort(int fd) {
+        struct linger linger;
+        socklen_t size = sizeof linger;
+        return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 && linger.l_onoff && !linger.l_linger;
+}
+
 int hv_close(int fd) {
         struct sockaddr_un address;
         struct connector_name name;
-        struct linger linger;
-        socklen_t length = sizeof address, size = sizeof linger;
-        if (getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 && linger.l_onoff && !linger.l_linger)
+        socklen_t length = sizeof address;
+        if (state_some_linger && wants_abort(fd))
                 abort_channel(fd);
         if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 && connector_name_decode(&address, length, &name) == 0)
                 closed_add(&name.ephemeral_id);

@@ -7,7 +7,6 @@
 #include "lib/descriptors.h"
 #include "lib/lock.h"
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -20,6 +19,8 @@ struct entry {
         struct socket_state state;
         bool is_open; /* during a sweep */
 };
+
+_Atomic bool state_some_linger;
 
 static struct lock lock;
 static struct entry *buckets[BUCKETS];

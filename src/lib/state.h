@@ -11,6 +11,7 @@
  */
 
 #include <hvsocket.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -34,3 +35,6 @@ int state_begin(int fd, struct socket_state **ret);
 void state_end(void);
 
 int state_set(int fd, uint32_t flags);
+
+/* Some socket was told to abort when it is closed: hv_close() asks the kernel, which keeps SO_LINGER, only then. */
+extern _Atomic bool state_some_linger;

@@ -84,6 +84,20 @@ TEST(a_message_of_64_kib_passes_however_small_the_buffer_and_one_byte_more_does_
         fake_end();
 }
 
+TEST(a_send_buffer_of_any_size_leaves_room_for_an_abort) {
+        static const int sizes[] = {-1, 0, 1 << 30, 2147483647};
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+                int fd = fake_socket(SOCK_STREAM), all = 2147483647, got, most;
+                socklen_t length = sizeof got;
+                must(hv_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &sizes[i], sizeof sizes[i]));
+                must(hv_getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &got, &length));
+                must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &all, sizeof all));
+                must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &most, &length));
+                check(got <= most / 2);
+                must(hv_close(fd));
+        }
+}
+
 TEST(recvmsg_gives_no_name_and_no_control_data) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
