@@ -125,7 +125,7 @@ enum { THREADS = 40, EACH = 50 };
 static void *connect_often(void *unused) {
         for (unsigned i = 0; i < EACH; i++) {
                 int fd = fake_socket(SOCK_STREAM);
-                char byte;
+                char byte = 0;
                 must(fake_connect(fd));
                 check_equal(must(hv_recv(fd, &byte, 1, 0)), 1);
                 must(hv_close(fd));

@@ -106,7 +106,7 @@ static pid_t start_foreign_broker(const char *path) {
                 for (;;)
                         pause();
         }
-        char byte;
+        char byte = 0;
         check_equal(must(read(ready[0], &byte, 1)), 1);
         close(ready[0]);
         close(ready[1]);

@@ -40,7 +40,7 @@ static void send_with_descriptors(int fd, const char *text, size_t length, unsig
 }
 
 static void check_stays_reset(int fd) {
-        char bytes[64];
+        char bytes[64] = "";
         struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
         struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
         for (unsigned i = 0; i < 2; i++) {
@@ -119,7 +119,7 @@ TEST(descriptors_that_a_peer_sends_are_never_kept) {
                 for (unsigned count = 1; count <= 8; count++) {
                         struct fake_pair pair = fake_pair(types[i]);
                         unsigned before = descriptors_open();
-                        char byte;
+                        char byte = 0;
                         send_with_descriptors(pair.connector, "x", 1, count, 0);
                         check_errno(hv_recv(pair.acceptor, &byte, 1, 0), ECONNRESET);
                         check_equal(descriptors_open(), before);
@@ -131,7 +131,7 @@ TEST(descriptors_that_a_peer_sends_are_never_kept) {
 TEST(peeking_at_a_mark_is_a_reset_and_keeps_no_descriptor) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
-        char bytes[8];
+        char bytes[8] = "";
         must(hv_send(pair.connector, "ab", 2, 0));
         must(fake_abort(pair.connector));
         pair.connector = -1;
@@ -150,12 +150,13 @@ TEST(a_process_without_a_free_descriptor_sees_the_reset_too) {
         struct fake_pair pair = fake_pair(SOCK_STREAM);
         must(fake_abort(pair.connector));
         pair.connector = -1;
-        struct rlimit limit = {.rlim_cur = 3, .rlim_max = 1024};
-        must(setrlimit(RLIMIT_NOFILE, &limit));
-        char byte;
+        struct rlimit limit, none;
+        must(getrlimit(RLIMIT_NOFILE, &limit));
+        none = (struct rlimit){.rlim_cur = 3, .rlim_max = limit.rlim_max};
+        must(setrlimit(RLIMIT_NOFILE, &none));
+        char byte = 0;
         check_errno(hv_recv(pair.acceptor, &byte, 1, 0), ECONNRESET);
         check_errno(hv_recv(pair.acceptor, &byte, 1, 0), ECONNRESET);
-        limit.rlim_cur = 1024;
         must(setrlimit(RLIMIT_NOFILE, &limit));
         fake_pair_close(&pair);
         fake_end();
@@ -221,7 +222,7 @@ TEST(a_reset_is_remembered_by_the_duplicate_when_the_descriptor_that_saw_it_is_c
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
         int duplicate = (int)must(dup(pair.acceptor));
-        char byte;
+        char byte = 0;
         must(fake_abort(pair.connector));
         pair.connector = -1;
         check_errno(hv_recv(pair.acceptor, &byte, 1, 0), ECONNRESET);
@@ -254,7 +255,7 @@ TEST(an_orderly_end_is_no_reset_to_the_reader) {
         static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
         for (unsigned i = 0; i < 2; i++) {
                 struct fake_pair pair = fake_pair(types[i]);
-                char byte;
+                char byte = 0;
                 must(hv_send(pair.connector, "bye", 3, 0));
                 must(hv_close(pair.connector));
                 pair.connector = -1;
@@ -303,7 +304,7 @@ TEST(a_child_that_inherits_a_socket_with_shut_writes_is_told_the_same) {
 TEST(a_peer_that_reads_no_more_but_is_there_is_a_broken_pipe) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
-        char byte;
+        char byte = 0;
         must(hv_shutdown(pair.acceptor, SHUT_RD));
         check_errno(hv_send(pair.connector, "x", 1, 0), EPIPE);
         must(hv_send(pair.acceptor, "y", 1, 0));

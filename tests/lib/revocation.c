@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 static void check_ended(int fd) {
-        char byte;
+        char byte = 0;
         for (unsigned i = 0; i < 2; i++) {
                 check_errno(hv_recv(fd, &byte, 1, 0), ECONNRESET);
                 check_errno(hv_send(fd, &byte, 1, 0), ECONNRESET);
@@ -95,7 +95,7 @@ TEST(each_call_notices_by_itself) {
 TEST(data_that_had_arrived_is_given_before_the_reset) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
-        char text[8];
+        char text[8] = "";
         check_equal(must(hv_send(pair.connector, "last", 4, 0)), 4);
         disable();
         check_equal(must(hv_recv(pair.acceptor, text, sizeof text, 0)), 4);
@@ -107,7 +107,7 @@ TEST(data_that_had_arrived_is_given_before_the_reset) {
 TEST(a_change_that_concerns_another_service_ends_nothing) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
-        char byte;
+        char byte = 0;
         unsigned asked = fake_requests[WIRE_CHECK];
         fake_revoke();
         for (unsigned i = 0; i < 10; i++) {
@@ -126,7 +126,7 @@ TEST(sockets_and_files_that_are_none_of_ours_are_left_alone) {
         disable();
         check_errno(hv_accept(listener, NULL, NULL), EINVAL);
         check_equal(must(write(ends[0], "x", 1)), 1);
-        char byte;
+        char byte = 0;
         check_equal(must(read(ends[1], &byte, 1)), 1);
         atomic_store(&fake_revoked, false);
         must(hv_close(listener));
@@ -140,7 +140,7 @@ TEST(sockets_and_files_that_are_none_of_ours_are_left_alone) {
 }
 
 static void *receive_forever(void *fd) {
-        char byte;
+        char byte = 0;
         check_errno(hv_recv(*(int *)fd, &byte, 1, 0), ECONNRESET);
         return NULL;
 }
@@ -183,7 +183,7 @@ TEST(a_child_notices_too) {
         must(pipe2(go, O_CLOEXEC));
         pid_t child = (pid_t)must(fork());
         if (!child) {
-                char byte;
+                char byte = 0;
                 check_equal(must(read(go[0], &byte, 1)), 1);
                 check_ended(pair.acceptor);
                 _exit(0);
@@ -228,7 +228,7 @@ TEST(a_connection_that_no_broker_named_is_dropped_and_the_next_one_accepted) {
         must(connect(stranger, (struct sockaddr *)&file, file_length));
         must(fake_connect(fd));
         int accepted = (int)must(hv_accept(listener, NULL, NULL));
-        char byte;
+        char byte = 0;
         check_equal(must(hv_send(fd, "x", 1, 0)), 1);
         check_equal(must(hv_recv(accepted, &byte, 1, 0)), 1);
         check_equal(must(read(stranger, &byte, 1)), 0);
@@ -244,12 +244,14 @@ TEST(a_connection_that_no_broker_named_is_dropped_and_the_next_one_accepted) {
 #define EXIT_RESET 3
 
 static pid_t start_heir(int fd) {
+        char path[PATH_MAX] = "";
+        must(readlink("/proc/self/exe", path, sizeof path - 1));
         pid_t child = (pid_t)must(fork());
         if (!child) {
                 char number[16];
                 snprintf(number, sizeof number, "%d", fd);
                 must(fcntl(fd, F_SETFD, 0));
-                execl("/proc/self/exe", "heir", number, NULL);
+                execl(path, "heir", number, NULL);
                 _exit(127);
         }
         return child;
@@ -257,7 +259,7 @@ static pid_t start_heir(int fd) {
 
 /* What is executed: gives back what it gets. */
 __attribute__((constructor)) static void be_heir(int count, char **arguments) {
-        char bytes[8];
+        char bytes[8] = "";
         ssize_t length;
         if (count != 2 || strcmp(arguments[0], "heir"))
                 return;
@@ -276,7 +278,7 @@ static int exit_code(pid_t child) {
 }
 
 static void check_echo(int fd) {
-        char text[8];
+        char text[8] = "";
         check_equal(must(hv_send(fd, "ping", 4, 0)), 4);
         check_equal(must(hv_recv(fd, text, sizeof text, 0)), 4);
 }

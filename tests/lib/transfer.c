@@ -11,7 +11,7 @@ TEST(without_a_connection_there_is_nothing_to_move) {
         static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
         for (unsigned i = 0; i < 2; i++) {
                 int fd = fake_socket(types[i]);
-                char byte;
+                char byte = 0;
                 check_errno(hv_recv(fd, &byte, 1, 0), ENOTCONN);
                 check_errno(hv_send(fd, &byte, 1, 0), ENOTCONN);
                 check_errno(hv_shutdown(fd, SHUT_RD), ENOTCONN);
@@ -59,7 +59,7 @@ TEST(reading_nothing_is_nothing_at_once) {
 TEST(an_empty_message_is_one_and_no_end) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
-        char byte;
+        char byte = 0;
         must(hv_send(pair.connector, "", 0, 0));
         must(hv_send(pair.connector, "x", 1, 0));
         check_equal(must(hv_recv(pair.acceptor, &byte, 1, 0)), 0);
