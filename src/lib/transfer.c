@@ -76,8 +76,10 @@ static ssize_t receive_rest(int fd, struct msghdr *message, union control *contr
                 return take_mark(fd, message, length);
         if (length > 0)
                 return length;
-        if (length == 0)
+        if (length == 0) {
+                revocation_check(); /* what looks like the end may be the peer's doing, who learnt of it first */
                 return was_reset(fd) ? -ECONNRESET : 0;
+        }
         if (errno == EINVAL && !socket_is_connected(fd))
                 return -ENOTCONN; /* streams say EINVAL */
         return -errno;

@@ -157,6 +157,32 @@ TEST(a_thread_that_is_blocked_is_woken_by_anothers_call) {
         fake_end();
 }
 
+TEST(a_peer_that_ended_its_side_first_does_not_make_it_look_like_an_orderly_end) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        int go[2];
+        must(pipe2(go, O_CLOEXEC));
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                char byte = 0;
+                check_equal(must(write(go[1], "x", 1)), 1);
+                check_errno(hv_recv(pair.acceptor, &byte, 1, 0), ECONNRESET);
+                _exit(0);
+        }
+        char byte = 0;
+        check_equal(must(read(go[0], &byte, 1)), 1);
+        usleep(10000); /* it is most likely blocked by now; in either case it must see a reset */
+        disable();
+        check_ended(pair.connector);
+        int status;
+        must(waitpid(child, &status, 0));
+        check_equal(status, 0);
+        close(go[0]);
+        close(go[1]);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 static void *send_once(void *fd) {
         check_errno(hv_send(*(int *)fd, "x", 1, 0), ECONNRESET);
         return NULL;
