@@ -270,6 +270,7 @@ TEST(every_rule_has_a_name_a_sentence_and_no_two_the_same_name) {
                 for (int other = 0; other < rule; other++)
                         check(strcmp(rule_name(rule), rule_name(other)));
         }
+        check_string(rule_advice(RULE_DISABLED), "hvsock service enable SERVICE");
         check(!rule_name(RULE_COUNT));
         check(!rule_name((enum rule)-1));
         check_string(rule_sentence(RULE_COUNT), "");
