@@ -91,11 +91,9 @@ const struct quotas *broker_quotas(const struct broker *broker) {
         return &broker->quotas;
 }
 
+/* Root in a container and root on the host are not the same user: neither can use up what the other is allowed. */
 static struct user_key user_key(uint32_t uid, const struct partition *partition) {
-        struct user_key key = {.uid = uid};
-        if (uid == CALLER_UNMAPPED)
-                key.partition = partition->vm_id;
-        return key;
+        return (struct user_key){.uid = uid, .partition = partition->vm_id};
 }
 
 struct user *user_find(const struct broker *broker, uint32_t uid, const struct partition *partition) {

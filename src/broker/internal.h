@@ -15,12 +15,12 @@
 #define ALLOWED ((struct verdict){0, RULE_ALLOWED})
 #define REFUSED(error, rule) ((struct verdict){error, rule})
 
-/* What one user of the world holds. */
+/* What one user of one partition holds. */
 struct user {
         struct table_link link;
         struct user_key {
                 uint32_t uid;
-                GUID partition; /* zero unless uid is CALLER_UNMAPPED: see user_of() */
+                GUID partition;
         } key;
         uint32_t listeners, channels, clients;
 };
@@ -51,10 +51,7 @@ struct broker {
         void *observer_userdata;
 };
 
-/*
- * The caller's account, made when there is none. NULL: no memory. Ids that do not map are told apart only by their
- * partition, so that one partition cannot use up another's quota.
- */
+/* The caller's account, made when there is none. NULL: no memory. */
 struct user *user_of(struct broker *broker, uint32_t uid, const struct partition *partition);
 /* Only looks. NULL: holds nothing. */
 struct user *user_find(const struct broker *broker, uint32_t uid, const struct partition *partition);
