@@ -29,6 +29,10 @@ TEST(a_command_is_the_partition_it_runs_as) {
 TEST(a_command_sees_no_partition_but_its_own) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, FAMILY);
+        if (strstr(sh("hvsock run web01 -- true")->err, "forbids the namespaces")) {
+                sandbox_close(&sandbox);
+                test_skip("this system forbids the namespaces that hide partitions (a chroot does)");
+        }
         check_string(sh_text("hvsock run web01 -- ls %s/runtime", sandbox.directory), VM);
         check_string(sh_text("hvsock run web01 -- ls -A %s/state", sandbox.directory), "");
         check_string(sh_text("hvsock run web01 -- ls -A %s/services", sandbox.directory), "");
@@ -59,6 +63,8 @@ TEST(a_command_keeps_its_user_directory_exit_code_and_signal) {
 TEST(an_ordinary_user_hides_other_partitions_too) {
         if (geteuid() != 0)
                 test_skip("to be another user takes root");
+        if (sh("setpriv --reuid 65534 --regid 65534 --clear-groups test -x $(command -v hvsock)")->code != 0)
+                test_skip("other users cannot reach what was built");
         /* As nobody: its own sandbox, in a directory of its own. */
         const struct outcome *outcome =
                 sh("d=$(mktemp -d) && chmod 777 $d && cd / && TMPDIR=$d setpriv --reuid 65534 --regid 65534 "

@@ -131,7 +131,7 @@ TEST(a_service_on_demand_can_live_in_another_partition) {
 }
 
 TEST(a_service_on_demand_runs_as_its_user) {
-        world_require_root();
+        world_require_reach();
         struct world *world = world_family();
         GUID service_id = service_numbered(23);
         write_on_demand(world, &service_id, "inetd", "Accept=yes\nUser=nobody\n");

@@ -58,9 +58,22 @@ void world_pause_ms(unsigned milliseconds) {
         nanosleep(&(struct timespec){.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000L}, NULL);
 }
 
+#define SOMEBODY 65534 /* who owns nothing */
+
 void world_require_root(void) {
         if (geteuid())
                 test_skip("only root may run programs as other users");
+}
+
+void world_require_reach(void) {
+        char program[PATH_MAX];
+        world_require_root();
+        world_executable("hvsockd", program);
+        must(seteuid(SOMEBODY));
+        int r = faccessat(AT_FDCWD, program, X_OK, AT_EACCESS);
+        must(seteuid(0));
+        if (r < 0)
+                test_skip("other users cannot reach %s", program);
 }
 
 void world_executable(const char *name, char ret_path[PATH_MAX]) {

@@ -110,6 +110,8 @@ int cli(struct world *world, char *ret_output, size_t size, ...) __attribute__((
 
 /* Skips the test, before it has begun anything, unless it may act as other users. */
 void world_require_root(void);
+/* As above, and other users can run what was built: a checkout may lie where only root goes. */
+void world_require_reach(void);
 
 /* Waits for a child of the test that should end by itself; returns its wait status. */
 int await_child(pid_t pid);

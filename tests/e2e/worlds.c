@@ -63,7 +63,7 @@ static void check_reaches_both_ways(struct program *host, struct program *web01,
 }
 
 TEST(a_user_can_have_a_world_without_root) {
-        world_require_root(); /* to become that user */
+        world_require_reach(); /* to become that user */
         struct world *world = world_of_alice();
         struct program *host = program_as(world, "host", ALICE, ALICE);
         struct program *web01 = program_as(world, "web01", ALICE, ALICE);
@@ -74,7 +74,7 @@ TEST(a_user_can_have_a_world_without_root) {
 }
 
 TEST(a_world_survives_its_broker_without_root_too) {
-        world_require_root();
+        world_require_reach();
         struct world *world = world_of_alice();
         struct program *host = program_as(world, "host", ALICE, ALICE);
         struct program *web01 = program_as(world, "web01", ALICE, ALICE);
@@ -91,7 +91,7 @@ TEST(a_world_survives_its_broker_without_root_too) {
 }
 
 TEST(in_a_users_world_others_may_not_connect_on_the_host) {
-        world_require_root();
+        world_require_reach();
         struct world *world = world_of_alice();
         struct program *bob = program_as(world, "host", BOB, BOB), *host = program_as(world, "host", ALICE, ALICE);
         int listener = (int)must(serve(host, &HV_GUID_WILDCARD, &ECHO));
@@ -169,7 +169,7 @@ TEST(a_users_world_is_found_in_the_runtime_directory) {
 }
 
 TEST(another_users_broker_is_not_trusted_unless_it_is_named) {
-        world_require_root();
+        world_require_reach();
         struct world *world = world_at_home(BOB);
         struct home home = {.world = world, .uid = ALICE};
         struct program *program = program_with(enter_home, &home);
