@@ -96,7 +96,7 @@ say "That is all of it. Type next:"
 cat <<NEXT
   $typed/hvsock sandbox --vm web01 --service $stranger="My Service" -- bash
                             a shell on the host of a world of your own; in it:
-  $typed/hvsock nc -l "My Service" &
+  $typed/hvsock nc -l "My Service" </dev/null &
   echo hello | $typed/hvsock run web01 -- $typed/hvsock nc parent "My Service"
 
   cc -Iinclude examples/echo_server.c -L$typed -lhvsock -Wl,-rpath,$typed -o my_service

@@ -5,7 +5,6 @@
 #include "cli/sandbox.h"
 
 #include "base/fd.h"
-#include "base/guid.h"
 #include "cli/execute.h"
 #include "cli/management.h"
 #include <errno.h>
@@ -77,14 +76,12 @@ static int add_partition(const char *text, const char *kind) {
         return management_call("AddPartition", parameters, NULL);
 }
 
-/* "GUID=NAME" or "NAME", which may hold a "=" of its own. */
+/* "GUID=NAME", "NAME", or "=NAME" for a name that holds a "=". A wrong GUID is the broker's to refuse. */
 static int add_service(const char *text) {
         const char *equals = strchr(text, '=');
-        cleanup(freep) char *id = equals ? strndup(text, (size_t)(equals - text)) : NULL;
-        GUID ignored;
-        bool has_id = id && guid_parse(id, &ignored) == 0;
-        struct json_object *parameters = parameter("name", has_id ? equals + 1 : text);
-        add_text(parameters, "id", has_id ? id : NULL);
+        cleanup(freep) char *id = equals && equals != text ? strndup(text, (size_t)(equals - text)) : NULL;
+        struct json_object *parameters = parameter("name", equals ? equals + 1 : text);
+        add_text(parameters, "id", id);
         return management_call("AddService", parameters, NULL);
 }
 

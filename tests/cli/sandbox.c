@@ -12,7 +12,7 @@
 
 TEST(a_command_runs_as_the_host_of_a_world_with_what_was_asked_for) {
         sh_text("hvsock sandbox --vm web01=11111111-2222-3333-4444-555555555555 --container web01/db --container box "
-                "--service 22222222-2222-3333-4444-555555555555='HV Socket Demo' --service 'a=b' -- sh -e -c '"
+                "--service 22222222-2222-3333-4444-555555555555='HV Socket Demo' --service '=a=b' -- sh -e -c '"
                 "test $(hvsock id web01) = 11111111-2222-3333-4444-555555555555;"
                 "hvsock id web01/db; hvsock id box; hvsock id host;"
                 "test $(hvsock id -s \"HV Socket Demo\") = 22222222-2222-3333-4444-555555555555;"
@@ -30,6 +30,7 @@ TEST(the_exit_code_is_the_commands) {
 TEST(what_hvsock_cannot_do_is_125) {
         check_equal(sh("hvsock sandbox --vm 'a b' -- true")->code, 125);
         check_equal(sh("hvsock sandbox --container nowhere/db -- true")->code, 125);
+        check_equal(sh("hvsock sandbox --service 22222222-2222-3333-4444-55555555555=Short -- true")->code, 125);
         check_equal(sh("HVSOCKD=/nowhere/hvsockd hvsock sandbox -- true")->code, 125);
         check_equal(sh("HVSOCKD=/bin/false hvsock sandbox -- true")->code, 125);
         check_equal(sh("TMPDIR=/nowhere hvsock sandbox -- true")->code, 125);
