@@ -219,6 +219,8 @@ void client_accept(struct world *world, struct partition *partition, int listen_
                                 partitions_pause(world);
                         return;
                 }
+                /* A connection that is not taken is closed here, with what its queue holds: that may wait. */
+                watchdog_guard();
                 if (!leaves_room(fd)) {
                         partitions_pause(world);
                         return;
