@@ -2,8 +2,9 @@
 
 /*
  * hv_connect(). The broker names the socket and connects it, so that when its
- * answer is there, so is the channel; the library's part is to ask, and to tell
- * apart what the kernel's one EINVAL can mean.
+ * answer is there, so is the channel. The socket is lent non-blocking, since the
+ * broker must not wait for a full backlog; its flags are put back here, so that
+ * they are what they were however the broker fares.
  */
 
 #include "lib/address.h"
@@ -12,12 +13,34 @@
 #include "lib/posix.h"
 #include "lib/refusal.h"
 #include "lib/state.h"
+#include <fcntl.h>
 #include <hvsock.h>
+
+/* A connect wakes nobody: an edge-triggered waiter gets its edge from a send buffer that "grew". */
+static void give_edge(int fd) {
+        int size;
+        if (socket_option(fd, SO_SNDBUF, &size) < 0)
+                return;
+        size /= 2; /* the kernel doubles what it is told */
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struct wire_reply *ret_reply) {
+        int flags = fcntl(fd, F_GETFL);
+        if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+                return -errno;
+        int r = control_ask(request, fd, timeout_ms, ret_reply);
+        if (!(flags & O_NONBLOCK))
+                (void)fcntl(fd, F_SETFL, flags);
+        else if (!r)
+                give_edge(fd);
+        return r;
+}
 
 static int connect_socket(int fd, const struct sockaddr *address, socklen_t length) {
         SOCKADDR_HV asked;
         struct socket_state state;
-        struct wire_reply reply;
+        struct wire_reply reply = {};
         int type;
         refusal_clear();
         int r = address_take(address, length, &asked);
@@ -36,7 +59,7 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
                 .flags = state.flags & STATE_PASSTHRU ? WIRE_CONNECT_PASSTHRU : 0,
         };
         closed_take(&request);
-        r = control_ask(&request, fd, state.connect_timeout_ms, &reply);
+        r = lend(fd, &request, state.connect_timeout_ms, &reply);
         if (!reply.error)
                 return r;
         if (socket_is_connected(fd))

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -292,6 +293,54 @@ TEST(a_broker_whose_socket_is_gone_was_there_and_is_waited_for) {
         check_errno(fake_connect(fd), ETIMEDOUT);
         must(hv_close(fd));
         fake_start();
+        must(hv_close(listener));
+        fake_end();
+}
+
+/* ---- what becomes of the socket ---- */
+
+TEST(however_a_connect_ends_the_socket_was_lent_non_blocking_and_has_its_flags_back) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM);
+        static const enum misdeed ends[] = {HONEST, SILENT, HANGS_UP, CONNECTS_AND_HANGS_UP, GARBAGE, REFUSES};
+        for (unsigned i = 0; i < 2 * sizeof ends / sizeof *ends; i++) {
+                int fd = socket_with_timeout(20);
+                must(fcntl(fd, F_SETFL, i % 2 ? O_NONBLOCK | O_APPEND : O_APPEND));
+                int before = (int)must(fcntl(fd, F_GETFL));
+                fake_misbehave(ends[i / 2], UINT_MAX);
+                bool is_done = ends[i / 2] == HONEST || ends[i / 2] == CONNECTS_AND_HANGS_UP;
+                check_equal(fake_connect(fd), is_done ? 0 : -1);
+                check_equal(must(fcntl(fd, F_GETFL)), before);
+                must(hv_close(fd));
+        }
+        check_equal(fake_lent_blocking, 0);
+        fake_misbehave(HONEST, 0);
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(an_edge_triggered_waiter_gets_its_edge_and_a_send_buffer_of_the_same_size) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), epoll = (int)must(epoll_create1(EPOLL_CLOEXEC));
+        for (unsigned i = 0; i < 2; i++) {
+                int fd = fake_socket(SOCK_STREAM | SOCK_NONBLOCK), before, after, error = -1;
+                struct epoll_event event = {.events = EPOLLOUT | EPOLLIN | EPOLLET};
+                socklen_t size = sizeof before;
+                must(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+                check_equal(must(epoll_wait(epoll, &event, 1, 0)), 1);
+                check_equal(must(epoll_wait(epoll, &event, 1, 0)), 0);
+                must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &before, &size));
+                fake_misbehave(i ? CONNECTS_AND_HANGS_UP : HONEST, 1);
+                must(fake_connect(fd));
+                check_equal(must(epoll_wait(epoll, &event, 1, 0)), 1);
+                check_equal(event.events, EPOLLOUT);
+                must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &after, &size));
+                check_equal(after, before);
+                must(hv_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size));
+                check_equal(error, 0);
+                must(hv_close(fd));
+        }
+        close(epoll);
         must(hv_close(listener));
         fake_end();
 }

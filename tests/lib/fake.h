@@ -37,6 +37,7 @@ extern atomic_uint fake_connections;    /* accepted so far */
 extern atomic_uint fake_requests[];     /* by type */
 extern atomic_uint fake_closed_told;    /* ephemeral ids in requests */
 extern _Atomic uint32_t fake_last_flags;
+extern atomic_uint fake_lent_blocking;  /* sockets that came to be connected and would have let it wait */
 
 void fake_start(void);
 void fake_misbehave(enum misdeed misdeed, unsigned times);
