@@ -98,15 +98,21 @@ struct text_error {
         unsigned line;
         char expected[TEXT_EXPECTED_SIZE]; /* "expected yes or no after WildcardBinds=, not \"maybe\"" */
 };
+/* What may be a mistake, and is not held to be one: the first of them, in order. */
+#define TEXT_NOTES_MAX 8u
+struct text_notes {
+        unsigned count;
+        struct text_error notes[TEXT_NOTES_MAX]; /* "unknown key \"Conect\"; did you mean \"Connect\"?" */
+};
 
 /*
  * Parse a drop-in (see hvsock-service(5)); `service_id` comes from its file name.
  * 0, -EINVAL with *ret_error, -E2BIG over SERVICE_FILE_MAX. User and group names
- * are looked up through `lookup` (0 or -ENOENT), which tests replace.
+ * are looked up through `lookup` (0 or -ENOENT), which tests replace. *ret_notes is set either way.
  */
 typedef int (*principal_lookup)(enum principal_kind kind, const char *name, uint32_t *ret_id);
 int service_parse(const GUID *service_id, const char *text, size_t length, principal_lookup lookup,
-                  struct service_definition *ret, struct text_error *ret_error);
+                  struct service_definition *ret, struct text_error *ret_error, struct text_notes *ret_notes);
 /* The text of a definition, `old` (may be NULL) supplying comments and unknown keys to keep. Caller frees. */
 int service_format(const struct service_definition *definition, const char *old, char **ret_text);
 /* Printable UTF-8, of any length: names reach terminals and logs. */

@@ -141,7 +141,8 @@ static int run_list(const struct invocation *invocation) {
                 struct libscols_line *line = listing_line(listing, NULL);
                 listing_cell(line, 0, "%s", field_text(service, "name"));
                 listing_cell(line, 1, "%s", field_text(service, "id"));
-                listing_cell(line, 2, "%s", field_bool(service, "enabled") ? "enabled" : "disabled");
+                listing_cell(line, 2, "%s%s", field_bool(service, "enabled") ? "enabled" : "disabled",
+                             field_count(service, "problems") ? ", with problems" : "");
                 listing_cell(line, 3, "%s", field_text(service, "bind"));
                 listing_cell(line, 4, "%s", field_text(service, "connect"));
                 listing_cell(line, 5, "%lld", (long long)field_int(field(service, "counters"), "channelsNow"));
@@ -190,6 +191,11 @@ static int run_show(const struct invocation *invocation) {
                (long long)field_int(counters, "listenersTotal"));
         printf("%-15s %lld now, %lld in all\n", "Channels", (long long)field_int(counters, "channelsNow"),
                (long long)field_int(counters, "channelsTotal"));
+        for (size_t i = 0; i < field_count(service, "problems"); i++) {
+                struct json_object *problem = field_at(service, "problems", i);
+                printf("%-15s %s: %s\n", "Problem", printable(field_text(problem, "what")),
+                       printable(field_text(problem, "why")));
+        }
         json_object_put(reply);
         return finish_output();
 }

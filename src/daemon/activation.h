@@ -17,7 +17,6 @@
 #define ACTIVATION_STARTS_MAX 5      /* of a service with Accept=no, in ... */
 #define ACTIVATION_STARTS_MS 10000   /* ... this time; then it is off until its drop-in changes */
 #define ACTIVATION_RETRY_MS 1000     /* a service whose address is taken is tried again this often */
-#define ACTIVATION_ARGUMENTS_MAX 64
 
 int activation_open(struct world *world);
 void activation_close(struct world *world);

@@ -5,7 +5,7 @@
 #include "daemon/definitions.h"
 #include "base/fd.h"
 #include "base/guid.h"
-#include "base/log.h"
+#include "broker/text.h"
 #include "daemon/partition_file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -51,23 +51,29 @@ int definition_remove(int directory_fd, const GUID *vm_id) {
         return unlinkat(directory_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int definition_load(int directory_fd, const char *path, const char *name, struct partition_definition *ret) {
+static int definition_read(int directory_fd, const char *name, struct partition_definition *ret,
+                           struct text_error *ret_error, struct text_notes *ret_notes) {
         cleanup(freep) char *text = NULL;
         size_t length;
         GUID vm_id;
-        struct text_error error;
-        if (!vm_id_of(name, &vm_id)) {
-                log_write(LOG_LEVEL_ERROR, "%s/%s: expected a file name <VmId>.conf, in lower case", path, name);
-                return -EINVAL;
-        }
+        if (!vm_id_of(name, &vm_id))
+                return text_expected(ret_error->expected, "expected a file name <VmId>.conf, in lower case");
         int r = file_read(directory_fd, name, PARTITION_FILE_MAX, &text, &length);
-        if (r < 0) {
-                log_write(LOG_LEVEL_ERROR, "%s/%s: %s", path, name, strerror(-r));
-                return r;
-        }
-        r = partition_parse(&vm_id, text, length, ret, &error);
+        if (!r)
+                return partition_parse(&vm_id, text, length, ret, ret_error, ret_notes);
+        (void)text_expected(ret_error->expected, "expected a file of at most %u bytes that can be read: %s",
+                            PARTITION_FILE_MAX, strerror(-r));
+        return r;
+}
+
+static int definition_load(int directory_fd, const char *path, const char *name, struct problem **problems,
+                           struct partition_definition *ret) {
+        struct text_error error = {};
+        struct text_notes notes = {};
+        int r = definition_read(directory_fd, name, ret, &error, &notes);
+        problem_add_notes(problems, path, name, &notes);
         if (r < 0)
-                log_write(LOG_LEVEL_ERROR, "%s/%s:%u: %s", path, name, error.line, error.expected);
+                problem_add(problems, NULL, true, path, name, &error);
         return r;
 }
 
@@ -77,7 +83,8 @@ static bool is_definition_name(const char *name) {
         return name[0] != '.' && dot && !strcmp(dot, ".conf");
 }
 
-int definitions_read(int directory_fd, const char *path, struct found **ret_found, size_t *ret_count, size_t *ret_wrong) {
+int definitions_read(int directory_fd, const char *path, struct problem **problems, struct found **ret_found,
+                     size_t *ret_count, size_t *ret_wrong) {
         struct found *found = NULL;
         size_t count = 0, room = 0, wrong = 0;
         int fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = 0;
@@ -91,7 +98,7 @@ int definitions_read(int directory_fd, const char *path, struct found **ret_foun
                 struct partition_definition definition;
                 if (!is_definition_name(entry->d_name))
                         continue;
-                if (definition_load(directory_fd, path, entry->d_name, &definition) < 0) {
+                if (definition_load(directory_fd, path, entry->d_name, problems, &definition) < 0) {
                         wrong++;
                         continue;
                 }

@@ -4,6 +4,7 @@
 /* The directory of partition definitions: one file a partition, <VmId>.conf. */
 
 #include "broker/partition.h"
+#include "daemon/problem.h"
 #include <stddef.h>
 
 struct found {
@@ -12,10 +13,11 @@ struct found {
 };
 
 /*
- * Every definition that can be read; of the others, *ret_wrong in number, the
- * log says what is wrong. `path` is for the log. The caller frees.
+ * Every definition that can be read; of the others, *ret_wrong in number, and of
+ * what is odd, `problems` says what is wrong. The caller frees.
  */
-int definitions_read(int directory_fd, const char *path, struct found **ret_found, size_t *ret_count, size_t *ret_wrong);
+int definitions_read(int directory_fd, const char *path, struct problem **problems, struct found **ret_found,
+                     size_t *ret_count, size_t *ret_wrong);
 int definition_save(int directory_fd, const struct partition_definition *definition);
 /* 0 also when there is none. */
 int definition_remove(int directory_fd, const GUID *vm_id);

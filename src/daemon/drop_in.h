@@ -20,14 +20,10 @@ struct drop_in {
         struct stat status;       /* as last read, to see whether it changed */
         bool seen;                /* by the reading that goes on */
         struct service *service;  /* NULL while hidden or never right */
-        struct service_problem *problem;
+        struct problem *problems;
 };
 
 const char *drop_in_directory(const struct world *world, unsigned directory);
-
-/* Also logged. NULL without memory. */
-struct service_problem *problem_new(const struct world *world, unsigned directory, const char *file_name, unsigned line,
-                                    const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /*
  * Reads the file, unless it is as it was, and registers its service; one that

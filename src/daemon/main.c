@@ -134,10 +134,11 @@ static int fill_user(struct arguments *arguments) {
         return r < 0 ? r : add_services(options, "+", "/usr/lib");
 }
 
-static int load_config(const struct arguments *arguments, struct quotas *quotas) {
+static int load_config(struct arguments *arguments) {
         cleanup(freep) char *text = NULL;
         size_t length;
         struct text_error error;
+        struct text_notes notes;
         int r = file_read(AT_FDCWD, arguments->config, CONFIG_FILE_MAX, &text, &length);
         if (r == -ENOENT)
                 return 0;
@@ -145,9 +146,11 @@ static int load_config(const struct arguments *arguments, struct quotas *quotas)
                 log_write(LOG_LEVEL_ERROR, "%s: %s", arguments->config, strerror(-r));
                 return r;
         }
-        r = config_parse(text, length, quotas, &error);
+        r = config_parse(text, length, &arguments->options.quotas, &error, &notes);
         if (r < 0)
                 log_write(LOG_LEVEL_ERROR, "%s:%u: %s", arguments->config, error.line, error.expected);
+        else
+                problem_add_notes(&arguments->options.problems, "", arguments->config, &notes);
         return r;
 }
 
@@ -157,7 +160,7 @@ static int fill(struct arguments *arguments) {
         options->owner = (struct owner){.uid = geteuid(), .group_hvsock = CALLER_UNMAPPED};
         int r = geteuid() == 0 ? fill_machine(arguments) : fill_user(arguments);
         if (!r)
-                r = load_config(arguments, &options->quotas);
+                r = load_config(arguments);
         if (geteuid() == 0)
                 (void)world_principal_lookup(PRINCIPAL_GROUP, "hvsock", &options->owner.group_hvsock);
         if (!*options->host_label)

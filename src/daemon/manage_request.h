@@ -76,6 +76,8 @@ void manage_queued(struct manage_connection *connection, int result);
 
 /* The types of io.hvsock, as JSON. */
 struct json_object *json_of_counters(const struct counters *counters);
+/* Of one service; NULL: of all. */
+struct json_object *json_of_problems(const struct world *world, const struct service *service);
 struct json_object *json_of_listener(const struct world *world, const struct listener *listener);
 void put_service_name(const struct world *world, struct json_object *object, const GUID *service_id);
 void put_path(struct json_object *object, const char *key, const struct partition *partition);

@@ -5,12 +5,13 @@
 #include "daemon/manage_request.h"
 
 #include "base/guid.h"
+#include "broker/command.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static struct json_object *json_of_service(const struct service *service) {
+static struct json_object *json_of_service(const struct world *world, const struct service *service) {
         const struct service_definition *definition = &service->definition;
         char bind[PRINCIPALS_MAX * 65], connect[PRINCIPALS_MAX * 65];
         access_format(&definition->bind, bind, sizeof bind);
@@ -29,12 +30,13 @@ static struct json_object *json_of_service(const struct service *service) {
         put_string(object, "partition", definition->exec_partition);
         put_string(object, "source", definition->source);
         json_object_object_add(object, "counters", json_of_counters(&service->counters));
+        json_object_object_add(object, "problems", json_of_problems(world, service));
         return object;
 }
 
 static void reply_service(struct request *request, const struct service *service) {
         struct json_object *reply = json_object_new_object();
-        json_object_object_add(reply, "service", json_of_service(service));
+        json_object_object_add(reply, "service", json_of_service(request->world, service));
         request_reply(request, reply);
 }
 
@@ -72,6 +74,22 @@ static bool take_name(struct request *request, const char *name, char *ret, size
         return take_text(request, "name", name, ret, size);
 }
 
+/* Of a service on demand: what its drop-in's parser would refuse, by the name of the parameter. */
+static bool check_demand(struct request *request, const struct service_definition *definition) {
+        struct command command;
+        bool has_exec = *definition->exec;
+        const char *about = *definition->exec_user ? "user" : *definition->exec_partition ? "partition" : "accept";
+        if (has_exec && command_split(definition->exec, &command) < 0)
+                request_invalid(request, "exec", "an absolute path and arguments, each quote closed");
+        else if (has_exec && !definition->wildcard_binds)
+                request_invalid(request, "wildcardBinds", "true with exec, whose listener is bound to the wildcard");
+        else if (!has_exec && (*definition->exec_user || *definition->exec_partition || definition->exec_accept))
+                request_invalid(request, about, "exec with it, whose program it is about");
+        else
+                return true;
+        return false;
+}
+
 /* What is written must be what will be read: the drop-in's own parser has the last word. */
 static bool survives_its_file(struct request *request, const struct service_definition *definition) {
         char *text = NULL;
@@ -82,7 +100,8 @@ static bool survives_its_file(struct request *request, const struct service_defi
         }
         struct service_definition read_back;
         struct text_error error = {.expected = "a definition that fits a drop-in"};
-        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &read_back, &error);
+        struct text_notes notes;
+        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &read_back, &error, &notes);
         free(text);
         if (r == 0 && strcmp(read_back.name, definition->name) == 0 && strcmp(read_back.exec, definition->exec) == 0)
                 return true;
@@ -124,11 +143,8 @@ void manage_add_service(struct request *request) {
             !take_text(request, "user", user, definition.exec_user, sizeof definition.exec_user) ||
             !take_text(request, "partition", partition, definition.exec_partition, sizeof definition.exec_partition))
                 return;
-        if (exec[0] && exec[0] != '/') {
-                request_invalid(request, "exec", "an absolute path and arguments");
+        if (!check_demand(request, &definition))
                 return;
-        }
-
         struct broker *broker = request->world->broker;
         if (id) {
                 if (!request_guid(request, "id", id, &definition.service_id))
@@ -193,7 +209,7 @@ void manage_set_service_enabled(struct request *request) {
 static struct json_object *next_service(struct request *request, void *state) {
         const struct service **at = state;
         *at = registry_next(request->world->broker, *at);
-        return *at ? json_of_service(*at) : NULL;
+        return *at ? json_of_service(request->world, *at) : NULL;
 }
 
 void manage_list_services(struct request *request) {

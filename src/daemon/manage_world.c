@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/guid.h"
+#include "daemon/services.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -121,24 +122,38 @@ void manage_list_channels(struct request *request) {
         request_list(request, "channels", next_channel, &at);
 }
 
-static void add_problem(struct json_object *problems, const char *severity, const char *what, const char *why,
-                        const char *fix) {
+static void add_problem(struct json_object *problems, bool is_error, const char *what, const char *why, const char *fix) {
         struct json_object *problem = json_object_new_object();
-        put_string(problem, "severity", severity);
+        put_string(problem, "severity", is_error ? "error" : "warning");
         put_string(problem, "what", what);
         put_string(problem, "why", why);
         put_string(problem, "fix", fix);
         json_object_array_add(problems, problem);
 }
 
-static struct json_object *problems_of(const struct world *world) {
+static void add_file_problem(const struct problem *problem, const char *then, struct json_object *problems) {
+        char what[PATH_MAX + 32], fix[PATH_MAX + 32];
+        snprintf(what, sizeof what, problem->line ? "%s:%u" : "%s", problem->path, problem->line);
+        snprintf(fix, sizeof fix, "edit %s%s", problem->path, then);
+        add_problem(problems, problem->is_error, what, problem->text, fix);
+}
+
+static void add_service_problem(const struct problem *problem, void *userdata) {
+        add_file_problem(problem, "", userdata);
+}
+
+struct json_object *json_of_problems(const struct world *world, const struct service *service) {
         struct json_object *problems = json_object_new_array();
-        for (const struct service_problem *problem = world_service_problems(world); problem; problem = problem->next) {
-                char what[PATH_MAX + 32], fix[PATH_MAX + 32];
-                snprintf(what, sizeof what, "%s:%u", problem->path, problem->error.line);
-                snprintf(fix, sizeof fix, "edit %s", problem->path);
-                add_problem(problems, "error", what, problem->error.expected, fix);
-        }
+        services_problems(world, service ? &service->definition.service_id : NULL, add_service_problem, problems);
+        return problems;
+}
+
+static struct json_object *problems_of(const struct world *world) {
+        struct json_object *problems = json_of_problems(world, NULL);
+        /* One whose file is gone is over; one whose file was mended is, at the next start. */
+        for (const struct problem *problem = world->problems; problem; problem = problem->next)
+                if (access(problem->path, F_OK) == 0)
+                        add_file_problem(problem, ", then restart hvsockd", problems);
 
         /* The registry is in order of name: those that share one are neighbours. */
         const struct service *before = NULL;
@@ -146,11 +161,11 @@ static struct json_object *problems_of(const struct world *world) {
              before = service) {
                 if (!before || strcmp(before->definition.name, service->definition.name) != 0)
                         continue;
-                char id[HV_GUID_TEXT_SIZE], why[128], fix[128];
+                char id[HV_GUID_TEXT_SIZE], fix[128];
                 guid_format(&service->definition.service_id, id);
-                snprintf(why, sizeof why, "more than one service bears this name, so it finds none");
                 snprintf(fix, sizeof fix, "hvsock service remove %s", id);
-                add_problem(problems, "warning", service->definition.name, why, fix);
+                add_problem(problems, false, service->definition.name,
+                            "more than one service bears this name, so it finds none", fix);
         }
         return problems;
 }

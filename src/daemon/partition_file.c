@@ -4,8 +4,7 @@
 
 #include "daemon/partition_file.h"
 #include "base/guid.h"
-#include "daemon/key_file.h"
-#include <errno.h>
+#include "broker/key_file.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -23,55 +22,69 @@ static int find_word(const char *const *words, int count, const char *word) {
         return -1;
 }
 
-static int parse_key(const struct key_file *file, const char *key, const char *value, struct partition_definition *definition,
-                     struct text_error *ret_error) {
-        if (!strcmp(key, "Label")) {
-                if (!partition_label_is_valid(value))
-                        return key_file_wrong(file, ret_error,
-                                              "expected 1 to 63 of A-Z a-z 0-9 . _ - and no reserved word after Label=, "
-                                              "not \"%.40s\"", value);
-                strcpy(definition->label, value);
-        } else if (!strcmp(key, "Kind")) {
-                int kind = find_word(kinds, sizeof kinds / sizeof kinds[0], value);
-                if (kind < 0)
-                        return key_file_wrong(file, ret_error, "expected host, vm or container after Kind=, not \"%.40s\"",
-                                              value);
-                definition->kind = (enum hv_partition_kind)kind;
-        } else if (!strcmp(key, "Parent")) {
-                if (guid_parse(value, &definition->parent_vm_id) < 0)
-                        return key_file_wrong(file, ret_error, "expected a GUID after Parent=, not \"%.40s\"", value);
-        } else if (!strcmp(key, "Reach")) {
-                int reach = find_word(reaches, sizeof reaches / sizeof reaches[0], value);
-                if (reach < 0)
-                        return key_file_wrong(file, ret_error, "expected local or vm after Reach=, not \"%.40s\"", value);
-                definition->reach = (enum partition_reach)reach;
-        } else if (!strcmp(key, "Passthru")) {
-                return key_file_boolean(file, key, value, &definition->passthru, ret_error);
-        } else if (!strcmp(key, "Siblings")) {
-                return key_file_boolean(file, key, value, &definition->sees_siblings, ret_error);
-        }
+static int take_label(const struct key *key, const char *value, void *member, const void *context,
+                      char ret_expected[TEXT_EXPECTED_SIZE]) {
+        if (!partition_label_is_valid(value))
+                return text_expected(ret_expected, "expected 1 to 63 of A-Z a-z 0-9 . _ - and no reserved word after Label=, "
+                                                   "not \"%.40s\"", value);
+        strcpy(member, value);
         return 0;
 }
 
-int partition_parse(const GUID *vm_id, char *text, size_t length, struct partition_definition *ret,
-                    struct text_error *ret_error) {
+static int take_kind(const struct key *key, const char *value, void *member, const void *context,
+                     char ret_expected[TEXT_EXPECTED_SIZE]) {
+        int kind = find_word(kinds, sizeof kinds / sizeof kinds[0], value);
+        if (kind < 0)
+                return text_expected(ret_expected, "expected host, vm or container after Kind=, not \"%.40s\"", value);
+        *(enum hv_partition_kind *)member = (enum hv_partition_kind)kind;
+        return 0;
+}
+
+static int take_parent(const struct key *key, const char *value, void *member, const void *context,
+                       char ret_expected[TEXT_EXPECTED_SIZE]) {
+        if (guid_parse(value, member) < 0)
+                return text_expected(ret_expected, "expected a GUID after Parent=, not \"%.40s\"", value);
+        return 0;
+}
+
+static int take_reach(const struct key *key, const char *value, void *member, const void *context,
+                      char ret_expected[TEXT_EXPECTED_SIZE]) {
+        int reach = find_word(reaches, sizeof reaches / sizeof reaches[0], value);
+        if (reach < 0)
+                return text_expected(ret_expected, "expected local or vm after Reach=, not \"%.40s\"", value);
+        *(enum partition_reach *)member = (enum partition_reach)reach;
+        return 0;
+}
+
+#define MEMBER(member) \
+        offsetof(struct partition_definition, member), sizeof((struct partition_definition *)NULL)->member
+
+static const struct key keys[] = {
+        KEY_FORMAT,
+        {"Label", take_label, MEMBER(label)},
+        {"Kind", take_kind, MEMBER(kind)},
+        {"Parent", take_parent, MEMBER(parent_vm_id)},
+        {"Reach", take_reach, MEMBER(reach)},
+        {"Passthru", key_take_switch, MEMBER(passthru)},
+        {"Siblings", key_take_switch, MEMBER(sees_siblings)},
+};
+#define KEY_COUNT (sizeof keys / sizeof *keys)
+_Static_assert(KEY_COUNT <= KEYS_MAX, "a key has its line");
+
+int partition_parse(const GUID *vm_id, const char *text, size_t length, struct partition_definition *ret,
+                    struct text_error *ret_error, struct text_notes *ret_notes) {
         struct partition_definition definition = {.vm_id = *vm_id, .reach = REACH_LOCAL};
-        struct key_file file;
-        const char *key, *value;
-        int r = key_file_begin(text, length, &file, ret_error);
-        if (r < 0)
-                return r;
-        while ((r = key_file_next(&file, &key, &value, ret_error)) > 0)
-                if ((r = parse_key(&file, key, value, &definition, ret_error)) < 0)
-                        return r;
+        struct key_lines lines;
+        char *expected = ret_error->expected;
+        int r = key_file_read(text, length, keys, KEY_COUNT, NULL, &definition, &lines, ret_error, ret_notes);
         if (r < 0)
                 return r;
         if (!definition.label[0])
-                return key_file_wrong(&file, ret_error, "expected a line Label=");
+                return text_expected(expected, "expected Label= before the end");
         if (!definition.kind)
-                return key_file_wrong(&file, ret_error, "expected a line Kind=");
+                return text_expected(expected, "expected Kind= before the end");
         if ((definition.kind == HV_PARTITION_HOST) != guid_is_zero(&definition.parent_vm_id))
-                return key_file_wrong(&file, ret_error, "expected a line Parent= unless Kind=host");
+                return text_expected(expected, "expected Parent=, unless Kind=host");
         *ret = definition;
         return 0;
 }

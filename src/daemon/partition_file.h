@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* The text of <state>/partitions/<guid>.conf. Pure. Unknown keys are ignored: the daemon never rewrites a definition. */
+/* The text of <state>/partitions/<guid>.conf. Pure. */
 
 #include "broker/partition.h"
 #include "broker/registry.h"
@@ -10,7 +10,7 @@
 #define PARTITION_FILE_MAX 4096u /* bytes */
 #define PARTITION_TEXT_SIZE 512u /* what partition_format() may need */
 
-/* Cuts `text` up. `vm_id` comes from the file's name. Labels and places are partition_add()'s to judge. */
-int partition_parse(const GUID *vm_id, char *text, size_t length, struct partition_definition *ret,
-                    struct text_error *ret_error);
+/* `vm_id` comes from the file's name. Labels and places are partition_add()'s to judge. */
+int partition_parse(const GUID *vm_id, const char *text, size_t length, struct partition_definition *ret,
+                    struct text_error *ret_error, struct text_notes *ret_notes);
 size_t partition_format(const struct partition_definition *definition, char ret_text[PARTITION_TEXT_SIZE]);

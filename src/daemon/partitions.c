@@ -217,9 +217,17 @@ void partitions_pause(struct world *world) {
         loop_arm(world->loop, &partitions->pause, ACCEPT_PAUSE_MS);
 }
 
+static void definition_refused(struct world *world, const char *path, const GUID *vm_id, const char *expected) {
+        char name[HV_GUID_TEXT_SIZE + 8];
+        struct text_error error = {};
+        guid_format(vm_id, name);
+        strcat(name, ".conf");
+        snprintf(error.expected, sizeof error.expected, "%s", expected);
+        problem_add(&world->problems, NULL, true, path, name, &error);
+}
+
 /* Parents before children, whatever the order of the files: as many passes as the tree is deep. */
-static int definitions_add(struct world *world, struct found *found, size_t count) {
-        char guid[HV_GUID_TEXT_SIZE];
+static int definitions_add(struct world *world, const char *path, struct found *found, size_t count) {
         for (bool progress = true; progress;) {
                 progress = false;
                 for (size_t i = 0; i < count; i++) {
@@ -237,19 +245,13 @@ static int definitions_add(struct world *world, struct found *found, size_t coun
                                 if (r < 0)
                                         (void)partition_remove(world->broker, partition);
                         }
-                        if (r < 0) {
-                                guid_format(&found[i].definition.vm_id, guid);
-                                log_write(LOG_LEVEL_ERROR, "%s/partitions/%s.conf: cannot add partition %s: %s",
-                                          world->options.state, guid, found[i].definition.label, strerror(-r));
-                        }
+                        if (r < 0)
+                                definition_refused(world, path, &found[i].definition.vm_id, strerror(-r));
                 }
         }
         for (size_t i = 0; i < count; i++)
-                if (!found[i].added) {
-                        guid_format(&found[i].definition.vm_id, guid);
-                        log_write(LOG_LEVEL_ERROR, "%s/partitions/%s.conf: expected Parent= to name a partition",
-                                  world->options.state, guid);
-                }
+                if (!found[i].added)
+                        definition_refused(world, path, &found[i].definition.vm_id, "expected Parent= to name a partition");
         return 0;
 }
 
@@ -304,11 +306,11 @@ int partitions_open(struct world *world) {
         snprintf(path, sizeof path, "%.*s/partitions", PATH_MAX - 12, world->options.state);
         int r = place_directory(path, 0755, &partitions->definitions_fd);
         if (!r)
-                r = definitions_read(partitions->definitions_fd, path, &found, &count, &wrong);
+                r = definitions_read(partitions->definitions_fd, path, &world->problems, &found, &count, &wrong);
         if (!r)
                 r = make_host(world, found, count, wrong);
         if (!r)
-                r = definitions_add(world, found, count);
+                r = definitions_add(world, path, found, count);
         if (!r && !broker_root(world->broker)) {
                 log_write(LOG_LEVEL_ERROR, "%s: no definition of the host can be used", path);
                 return -EINVAL;

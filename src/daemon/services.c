@@ -21,41 +21,14 @@
 struct services {
         struct world *world;
         struct table drop_ins;                  /* by ServiceId */
-        struct service_problem *name_problems;  /* files whose name is no ServiceId */
-        struct service_problem *problems;       /* all, as listed */
+        struct problem *name_problems;          /* files whose name is no ServiceId */
+        struct problem *old_name_problems;      /* while they are read again */
         struct drop_in_watch *watch;
         struct timer debounce;
 };
 
 static struct drop_in *drop_in_of(struct table_link *link) {
         return link ? container_of(link, struct drop_in, link) : NULL;
-}
-
-/* Problems. */
-
-static void name_problems_free(struct services *services) {
-        while (services->name_problems) {
-                struct service_problem *problem = services->name_problems;
-                services->name_problems = problem->next;
-                free(problem);
-        }
-        services->problems = NULL;
-}
-
-/* Strings all problems together for world_service_problems(). */
-static void problems_link(struct services *services) {
-        services->problems = services->name_problems;
-        for (struct table_link *link = NULL; (link = table_next(&services->drop_ins, link));) {
-                struct service_problem *problem = drop_in_of(link)->problem;
-                if (problem) {
-                        problem->next = services->problems;
-                        services->problems = problem;
-                }
-        }
-}
-
-const struct service_problem *world_service_problems(const struct world *world) {
-        return world->services->problems;
 }
 
 /* One drop-in. */
@@ -86,7 +59,7 @@ static struct drop_in *drop_in_get(struct services *services, const GUID *servic
 
 static void drop_in_free(struct services *services, struct drop_in *drop_in) {
         table_remove(&services->drop_ins, &drop_in->link);
-        free(drop_in->problem);
+        problems_free(drop_in->problems);
         free(drop_in);
 }
 
@@ -109,11 +82,10 @@ static bool service_id_of(const char *file_name, GUID *ret) {
 }
 
 static void add_name_problem(struct services *services, unsigned directory, const char *file_name, const char *expected) {
-        struct service_problem *problem = problem_new(services->world, directory, file_name, 0, "%s", expected);
-        if (problem) {
-                problem->next = services->name_problems;
-                services->name_problems = problem;
-        }
+        struct text_error error = {};
+        strcpy(error.expected, expected);
+        problem_add(&services->name_problems, services->old_name_problems, true,
+                    drop_in_directory(services->world, directory), file_name, &error);
 }
 
 static void read_file(struct services *services, unsigned directory, int directory_fd, const char *file_name) {
@@ -155,7 +127,8 @@ static void read_directory(struct services *services, unsigned index) {
 void services_reload(struct world *world) {
         struct services *services = world->services;
         loop_disarm(world->loop, &services->debounce);
-        name_problems_free(services);
+        services->old_name_problems = services->name_problems;
+        services->name_problems = NULL;
         for (struct table_link *link = NULL; (link = table_next(&services->drop_ins, link));)
                 drop_in_of(link)->seen = false;
         for (unsigned i = 0; i < world->options.service_directory_count; i++)
@@ -168,7 +141,17 @@ void services_reload(struct world *world) {
                         drop_in_free(services, drop_in);
                 }
         }
-        problems_link(services);
+        services->old_name_problems = problems_free(services->old_name_problems);
+}
+
+void services_problems(const struct world *world, const GUID *service_id, problem_each each, void *userdata) {
+        const struct services *services = world->services;
+        for (const struct problem *at = services->name_problems; at && !service_id; at = at->next)
+                each(at, userdata);
+        for (struct table_link *link = NULL; (link = table_next(&services->drop_ins, link));)
+                if (!service_id || guid_equal(&drop_in_of(link)->service_id, service_id))
+                        for (const struct problem *at = drop_in_of(link)->problems; at; at = at->next)
+                                each(at, userdata);
 }
 
 static int debounced(struct timer *timer) {
@@ -212,12 +195,13 @@ static int save(struct world *world, const struct service_definition *definition
         struct services *services = world->services;
         struct service_definition checked;
         struct text_error error;
+        struct text_notes notes;
         cleanup(freep) char *text = NULL, *old = old_text(services, drop_in);
         cleanup(fd_closep) int directory_fd = -1;
         int r = service_format(definition, old, &text);
         if (r < 0)
                 return r;
-        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &checked, &error);
+        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &checked, &error, &notes);
         if (r < 0) {
                 log_write(LOG_LEVEL_NOTICE, "not saving service %s: %s", definition->name, error.expected);
                 return r;
@@ -246,8 +230,7 @@ static int save_service(struct world *world, const struct service_definition *de
         if (!drop_in)
                 return -ENOMEM;
         r = save(world, &complete, drop_in, ret_revoked);
-        problems_link(services);
-        if (!drop_in->service && !drop_in->problem) {
+        if (!drop_in->service && !drop_in->problems) {
                 drop_in_free(services, drop_in);
                 return r < 0 ? r : -EIO;
         }
@@ -331,7 +314,7 @@ void services_close(struct world *world) {
                 return;
         loop_disarm(world->loop, &services->debounce);
         drop_in_watch_free(services->watch);
-        name_problems_free(services);
+        problems_free(services->name_problems);
         for (struct table_link *link; (link = table_next(&services->drop_ins, NULL));)
                 drop_in_free(services, drop_in_of(link));
         table_deinit(&services->drop_ins);

@@ -18,3 +18,5 @@ int services_open(struct world *world);
 void services_close(struct world *world);
 /* Reads every directory again now. */
 void services_reload(struct world *world);
+/* What is wrong with the drop-ins of a service; NULL: with all. */
+void services_problems(const struct world *world, const GUID *service_id, problem_each each, void *userdata);

@@ -7,7 +7,7 @@
 
 #include "daemon/spawn.h"
 #include "base/fd.h"
-#include "daemon/activation.h"
+#include "broker/command.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -26,8 +26,7 @@
 #define PASSWD_SIZE 16384
 
 struct prepared {
-        char words[sizeof((struct service_definition){}.exec)];
-        char *arguments[ACTIVATION_ARGUMENTS_MAX + 1];
+        struct command command;
         char text[ENVIRONMENT_SIZE];
         size_t text_length;
         char *environment[ENVIRONMENT_MAX + 1];
@@ -38,35 +37,6 @@ struct prepared {
         gid_t gid, groups[GROUPS_MAX];
         int group_count;
 };
-
-static int split(const char *command, struct prepared *prepared) {
-        char *to = prepared->words;
-        unsigned count = 0;
-        if (strlen(command) >= sizeof prepared->words)
-                return -EINVAL;
-        for (;;) {
-                command += strspn(command, " \t");
-                if (!*command)
-                        break;
-                if (count == ACTIVATION_ARGUMENTS_MAX)
-                        return -EINVAL;
-                prepared->arguments[count++] = to;
-                char quote = 0;
-                for (; *command && (quote || !strchr(" \t", *command)); command++) {
-                        if (quote ? *command == quote : *command == '"' || *command == '\'') {
-                                quote = quote ? 0 : *command;
-                        } else {
-                                if (*command == '\\' && quote != '\'' && command[1])
-                                        command++;
-                                *to++ = *command;
-                        }
-                }
-                if (quote)
-                        return -EINVAL;
-                *to++ = 0;
-        }
-        return count && prepared->arguments[0][0] == '/' ? 0 : -EINVAL;
-}
 
 __attribute__((format(printf, 2, 3)))
 static int add_variable(struct prepared *prepared, const char *format, ...) {
@@ -171,7 +141,7 @@ static void run(const struct spawn *spawn, struct prepared *prepared) {
                 _exit(SPAWN_EXIT_EXEC);
         if (prepared->listen_pid)
                 write_pid(prepared->listen_pid, getpid());
-        execve(prepared->arguments[0], prepared->arguments, prepared->environment);
+        execve(prepared->command.words[0], prepared->command.words, prepared->environment);
         _exit(SPAWN_EXIT_EXEC);
 }
 
@@ -179,7 +149,7 @@ int spawn(const struct spawn *spawn_request, pid_t *ret_pid) {
         cleanup(freep) struct prepared *prepared = calloc(1, sizeof *prepared);
         if (!prepared)
                 return -ENOMEM;
-        int r = split(spawn_request->command, prepared);
+        int r = command_split(spawn_request->command, &prepared->command);
         if (!r)
                 r = find_user(spawn_request->user, prepared);
         if (!r)

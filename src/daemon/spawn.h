@@ -12,7 +12,7 @@
 #define SPAWN_EXIT_USER 217  /* its user cannot be assumed */
 
 struct spawn {
-        const char *command;     /* words; "" and '' group, \ takes the next character as it is */
+        const char *command;     /* for command_split() */
         const char *user;        /* "" for the broker's own */
         int connection_fd;       /* standard input and output, or -1 for /dev/null */
         int listen_fd;           /* becomes descriptor 3 with LISTEN_FDS=1, or -1 */

@@ -108,6 +108,7 @@ int world_open(const struct world_options *options, struct loop *loop, struct wo
         if (!world)
                 return -ENOMEM;
         world->options = *options;
+        world->problems = options->problems;
         world->loop = loop;
         world->runtime_fd = world->lock_fd = world->listeners_fd = -1;
         world->started_ms = loop_wall_ms();
@@ -137,6 +138,7 @@ struct world *world_close(struct world *world) {
         partitions_close(world);
         world->broker = broker_free(world->broker);
         watchdog_close();
+        problems_free(world->problems);
         fd_close(world->options.control_fd);
         fd_close(world->listeners_fd);
         fd_close(world->lock_fd);

@@ -31,6 +31,7 @@
 
 #include "broker/broker.h"
 #include "daemon/loop.h"
+#include "daemon/problem.h"
 #include <limits.h>
 
 #define SERVICE_DIRECTORIES_MAX 4
@@ -44,6 +45,7 @@ struct world_options {
         struct quotas quotas;
         char host_label[HV_LABEL_SIZE]; /* for a new world's root: the host name, made a valid label */
         uint64_t descriptor_limit; /* RLIMIT_NOFILE as it was before hvsockd raised it: what services on demand get */
+        struct problem *problems;  /* of hvsockd.conf; the world takes them */
         int control_fd; /* a listening socket that systemd gave for the host partition, or -1; the world takes it */
 };
 
@@ -56,6 +58,7 @@ struct world {
         int lock_fd;
         int listeners_fd;  /* O_PATH directory; also the working directory, so that names stay short */
         int64_t started_ms;
+        struct problem *problems; /* of files that are read at the start alone */
         struct partitions *partitions;
         struct clients *clients;
         struct services *services;
@@ -84,14 +87,6 @@ int world_set_service_enabled(struct world *world, struct service *service, bool
 
 /* principals.c: users and groups by name, a principal_lookup for service_parse(). */
 int world_principal_lookup(enum principal_kind kind, const char *name, uint32_t *ret_id);
-
-/* A drop-in that could not be read. */
-struct service_problem {
-        char path[PATH_MAX];
-        struct text_error error;
-        struct service_problem *next;
-};
-const struct service_problem *world_service_problems(const struct world *world);
 
 /* probe.c: forgets every listener and channel that is dead, so that what is listed is true now. */
 void world_probe_all(struct world *world);

@@ -15,12 +15,14 @@ static int lookup(enum principal_kind kind, const char *name, uint32_t *ret_id) 
         return 0;
 }
 
+static struct text_notes notes;
+
 /* From memory of exactly this size, so that a sanitizer sees a read beyond it. */
 static int parse_bytes(const char *text, size_t length, struct service_definition *ret, struct text_error *ret_error) {
         char *exact = malloc(length ? length : 1);
         check(exact);
         memcpy(exact, text, length);
-        int r = service_parse(&SERVICE, exact, length, lookup, ret, ret_error);
+        int r = service_parse(&SERVICE, exact, length, lookup, ret, ret_error, &notes);
         free(exact);
         return r;
 }
@@ -67,7 +69,7 @@ TEST(every_key_is_read) {
                                                      "  Format = 1\t\n"
                                                      "ElementName=Sicherung für alle = gut # so heißt sie\n"
                                                      "Enabled=no\n"
-                                                     "WildcardBinds=no\n"
+                                                     "WildcardBinds=yes\n"
                                                      "Bind=group:backup\n"
                                                      "Connect=vms containers\n"
                                                      "Exec=/usr/bin/cat -A =\n"
@@ -77,7 +79,8 @@ TEST(every_key_is_read) {
                                                      "Future=whatever\n");
         check_string(definition.name, "Sicherung für alle = gut # so heißt sie");
         check(!definition.enabled);
-        check(!definition.wildcard_binds);
+        check(definition.wildcard_binds);
+        check(!parse("Format=1\nElementName=Demo\nWildcardBinds=no\n").wildcard_binds);
         check_equal(definition.bind.count, 1);
         check_equal(definition.bind.principals[0].id, 34);
         check_equal(definition.connect.count, 2);
@@ -102,7 +105,7 @@ TEST(format_1_comes_first) {
 TEST(a_line_is_a_key_and_a_value) {
         check_expected("Format=1\nElementName=Demo\nEnabled\n", 3, "expected Key=value, not \"Enabled\"");
         check_expected("Format=1\n=no\n", 2, "expected Key=value, not \"=no\"");
-        check_expected("Format=1\n\t =no\n", 2, "expected Key=value, not \"? =no\"");
+        check_expected("Format=1\n\t =no\n", 2, "expected Key=value, not \"=no\"");
         check_expected("Format=1\n[Service]\n", 2, "expected Key=value, not \"[Service]\"");
         check_expected("Format=1\n\033[2J\xff\n", 2, "expected Key=value, not \"?[2J?\"");
 }
@@ -169,7 +172,7 @@ TEST(a_program_is_an_absolute_path_of_at_most_1023_bytes) {
 TEST(user_and_partition_are_cut_nowhere) {
         char text[400], value[300];
         memset(value, 'u', sizeof value);
-        snprintf(text, sizeof text, "Format=1\nElementName=Demo\nUser=%.63s\nPartition=%.255s\n", value, value);
+        snprintf(text, sizeof text, "Format=1\nElementName=Demo\nUser=%.63s\nPartition=%.255s\nExec=/bin/cat\n", value, value);
         check_equal(strlen(parse(text).exec_user), 63);
         check_equal(strlen(parse(text).exec_partition), 255);
         snprintf(text, sizeof text, "Format=1\nElementName=Demo\nUser=%.64s\n", value);
@@ -185,10 +188,50 @@ TEST(a_mistake_in_a_rule_is_told_with_its_line) {
         check(parse("Format=1\nElementName=Demo\nBind=\nConnect=default\n").bind.is_default);
 }
 
-TEST(lines_end_with_a_line_feed_alone) {
-        check_expected("Format=1\r\nElementName=Demo\r\n", 1, "expected lines that end with a line feed alone");
-        check_expected("Format=1\nElementName=Demo\n\r\n", 3, "expected lines that end with a line feed alone");
-        parse("Format=1\n# a comment may have one\r\nElementName=Demo\n");
+TEST(lines_may_end_as_windows_ends_them) {
+        check_string(parse("Format=1\r\n# a comment\r\n\r\nElementName=Demo\r\n").name, "Demo");
+        check_expected("Format=1\nElementName=De\rmo\n", 2, "expected printable UTF-8 after ElementName=");
+}
+
+TEST(an_unknown_key_is_noted_with_the_known_one_that_it_may_be) {
+        parse("Format=1\nElementName=Demo\nConect=vms\nFuture=1\nENABLED=no\n");
+        check_equal(notes.count, 3);
+        check_equal(notes.notes[0].line, 3);
+        check_string(notes.notes[0].expected, "unknown key \"Conect\"; did you mean \"Connect\"?");
+        check_string(notes.notes[1].expected, "unknown key \"Future\"");
+        check_string(notes.notes[2].expected, "unknown key \"ENABLED\"; did you mean \"Enabled\"?");
+        parse("Format=1\nElementName=Demo\n");
+        check_equal(notes.count, 0);
+}
+
+TEST(what_is_about_a_program_stands_with_one) {
+        static const char head[] = "Format=1\nElementName=Demo\n";
+        static const char *const lines[] = {"User=nobody", "Accept=yes", "Partition=web01"};
+        for (size_t i = 0; i < 3; i++) {
+                char text[120], expected[TEXT_EXPECTED_SIZE];
+                snprintf(text, sizeof text, "%s\n%s\nExec=\n", head, lines[i]);
+                snprintf(expected, sizeof expected, "expected %.*s= only with Exec=, whose program it is about",
+                         (int)strcspn(lines[i], "="), lines[i]);
+                check_expected(text, 4, expected);
+                snprintf(text, sizeof text, "%sExec=/bin/cat\n%s\n", head, lines[i]);
+                parse(text);
+        }
+        parse("Format=1\nElementName=Demo\nAccept=no\nUser=\nPartition=\n");
+        check_expected("Format=1\nElementName=Demo\nWildcardBinds=no\nExec=/bin/cat\n", 3,
+                       "expected WildcardBinds=yes with Exec=, whose listener is bound to the wildcard");
+}
+
+TEST(a_command_is_words_with_every_quote_closed) {
+        static const char expected[] = "expected at most 64 words, each quote closed, after Exec=";
+        char text[512] = "Format=1\nElementName=Demo\nExec=/bin/echo";
+        check_expected("Format=1\nElementName=Demo\nExec=/bin/echo \"a\n", 3, expected);
+        check_expected("Format=1\nElementName=Demo\nExec=/bin/echo 'a\n", 3, expected);
+        parse("Format=1\nElementName=Demo\nExec=/bin/echo \"a 'b\" 'c \"d' e\\'\n");
+        for (unsigned i = 1; i < 64; i++)
+                strcat(text, " x");
+        parse(text);
+        strcat(text, " x");
+        check_expected(text, 3, expected);
 }
 
 TEST(a_nul_byte_is_no_text) {
@@ -232,10 +275,12 @@ static void check_formatted(const struct service_definition *definition, const c
 TEST(a_new_file_says_only_what_is_not_the_default) {
         struct service_definition definition = service_called("Demo", &SERVICE);
         check_formatted(&definition, NULL, "Format=1\nElementName=Demo\n");
-        definition = parse("Format=1\nElementName=Demo\nEnabled=no\nWildcardBinds=no\nBind=group:backup\nConnect=vms\n"
+        definition = parse("Format=1\nElementName=Demo\nWildcardBinds=no\n");
+        check_formatted(&definition, NULL, "Format=1\nElementName=Demo\nWildcardBinds=no\n");
+        definition = parse("Format=1\nElementName=Demo\nEnabled=no\nBind=group:backup\nConnect=vms\n"
                            "Exec=/bin/cat\nUser=nobody\nAccept=yes\nPartition=web01\n");
         check_formatted(&definition, NULL,
-                        "Format=1\nElementName=Demo\nEnabled=no\nWildcardBinds=no\nBind=group:backup\nConnect=vms\n"
+                        "Format=1\nElementName=Demo\nEnabled=no\nBind=group:backup\nConnect=vms\n"
                         "Exec=/bin/cat\nUser=nobody\nAccept=yes\nPartition=web01\n");
 }
 

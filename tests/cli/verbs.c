@@ -78,7 +78,7 @@ TEST(the_options_of_service_add_arrive) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--vm web01");
         check_string(
-                sh_text("hvsock service add --id %s --bind user:root --connect 'host vms' --no-wildcard --disabled "
+                sh_text("hvsock service add --id %s --bind user:root --connect 'host vms' --disabled "
                         "--exec '/bin/cat -u' --user root --accept --partition web01 Cat",
                         MISSING),
                 MISSING);
@@ -86,12 +86,14 @@ TEST(the_options_of_service_add_arrive) {
         check_string(text_at(shown, "/service/name"), "Cat");
         check_string(text_at(shown, "/service/bind"), "user:root");
         check_string(text_at(shown, "/service/connect"), "host vms");
-        check_string(text_at(shown, "/service/wildcardBinds"), "false");
         check_string(text_at(shown, "/service/enabled"), "false");
         check_string(text_at(shown, "/service/exec"), "/bin/cat -u");
         check_string(text_at(shown, "/service/user"), "root");
         check_string(text_at(shown, "/service/accept"), "true");
         check_string(text_at(shown, "/service/partition"), "web01");
+        json_object_put(shown);
+        shown = sh_json("hvsock service add --no-wildcard --json Closed");
+        check_string(text_at(shown, "/service/wildcardBinds"), "false");
         json_object_put(shown);
         sandbox_close(&sandbox);
 }
@@ -107,6 +109,11 @@ TEST(what_no_drop_in_can_hold_is_refused) {
         check_equal(sh_refused("hvsock service add --id nonsense X"), 2);
         check_equal(sh_refused("hvsock service add --bind nonsense X"), 2);
         check_equal(sh_refused("hvsock service add --exec relative X"), 2);
+        check_equal(sh_refused("hvsock service add --exec '/bin/echo \"' X"), 2);
+        check_equal(sh_refused("hvsock service add --exec /bin/cat --no-wildcard X"), 2);
+        check_equal(sh_refused("hvsock service add --accept X"), 2);
+        check_equal(sh_refused("hvsock service add --user root X"), 2);
+        check_equal(sh_refused("hvsock service add --partition host X"), 2);
         check_equal(sh_refused("hvsock service add \"$(head -c 256 /dev/zero | tr '\\0' x)\""), 2);
         sh_text("hvsock service add \"$(head -c 255 /dev/zero | tr '\\0' x)\"");
         sandbox_close(&sandbox);

@@ -12,12 +12,14 @@
 
 static const GUID id = {0x22222222, 0x2222, 0x2222, {0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22}};
 
+static struct text_notes notes;
+
 static int parse(const char *text, struct partition_definition *definition, struct text_error *error) {
-        char copy[1024];
-        size_t length = strlen(text);
-        check(length < sizeof copy);
-        memcpy(copy, text, length + 1);
-        return partition_parse(&id, copy, length, definition, error);
+        return partition_parse(&id, text, strlen(text), definition, error, &notes);
+}
+
+static int configure(const char *text, struct quotas *quotas, struct text_error *error) {
+        return config_parse(text, strlen(text), quotas, error, &notes);
 }
 
 TEST(a_definition_is_read_as_it_was_written) {
@@ -48,6 +50,12 @@ TEST(a_host_has_no_parent_and_says_so) {
         check_equal(read.kind, HV_PARTITION_HOST);
 }
 
+static void check_note(unsigned index, unsigned line, const char *text) {
+        check(index < notes.count);
+        check_equal(notes.notes[index].line, line);
+        check_string(notes.notes[index].expected, text);
+}
+
 TEST(comments_blank_lines_spaces_and_unknown_keys_do_no_harm) {
         struct partition_definition read = {};
         struct text_error error;
@@ -56,6 +64,40 @@ TEST(comments_blank_lines_spaces_and_unknown_keys_do_no_harm) {
                        &read, &error));
         check_string(read.label, "web01");
         check(read.kind == HV_PARTITION_VM && read.reach == REACH_VM && !read.passthru && !read.sees_siblings);
+        check_equal(notes.count, 2);
+        check_note(0, 6, "unknown key \"Colour\"");
+        check_note(1, 10, "unknown key \"What ever\"");
+}
+
+TEST(an_unknown_key_that_is_nearly_a_known_one_is_noted_with_it) {
+        struct partition_definition read = {};
+        struct quotas quotas = QUOTAS_DEFAULT;
+        struct text_error error;
+        check_ok(parse("Format=1\nLabel=lab\nKind=host\nsibling=yes\nPasstrhu=yes\nLbl=x\nKid=vm\nK=vm\n", &read, &error));
+        check(!read.sees_siblings);
+        check_equal(notes.count, 5);
+        check_note(0, 4, "unknown key \"sibling\"; did you mean \"Siblings\"?");
+        check_note(1, 5, "unknown key \"Passtrhu\"; did you mean \"Passthru\"?");
+        check_note(2, 6, "unknown key \"Lbl\"");
+        check_note(3, 7, "unknown key \"Kid\"; did you mean \"Kind\"?");
+        check_note(4, 8, "unknown key \"K\"");
+        check_ok(configure("Format=1\nChannelsPerUsers=7\n\033[2J=1\n", &quotas, &error));
+        check_note(0, 2, "unknown key \"ChannelsPerUsers\"; did you mean \"ChannelsPerUser\"?");
+        check_note(1, 3, "unknown key \"?[2J\"");
+}
+
+TEST(as_many_unknown_keys_are_noted_as_there_is_room_for) {
+        char text[1024] = "Format=1\n";
+        struct quotas quotas = QUOTAS_DEFAULT;
+        struct text_error error;
+        for (unsigned i = 0; i < TEXT_NOTES_MAX; i++)
+                strcat(text, "Other=1\n");
+        check_ok(configure(text, &quotas, &error));
+        check_equal(notes.count, TEXT_NOTES_MAX);
+        strcat(text, "More=1\n");
+        check_ok(configure(text, &quotas, &error));
+        check_equal(notes.count, TEXT_NOTES_MAX);
+        check_note(TEXT_NOTES_MAX - 1, TEXT_NOTES_MAX + 1, "unknown key \"Other\"");
 }
 
 static void check_mistake(const char *text, unsigned line, const char *part) {
@@ -69,7 +111,7 @@ static void check_mistake(const char *text, unsigned line, const char *part) {
 }
 
 TEST(each_mistake_in_a_definition_is_named_with_its_line) {
-        check_mistake("", 0, "Format=1");
+        check_mistake("", 1, "Format=1");
         check_mistake("Label=a\nFormat=1\n", 1, "Format=1");
         check_mistake("Format=2\n", 1, "Format=1");
         check_mistake("Format=1\nLabel\n", 2, "Key=value");
@@ -82,10 +124,11 @@ TEST(each_mistake_in_a_definition_is_named_with_its_line) {
         check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=far\n", 5, "local or vm");
         check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Passthru=maybe\n", 5, "yes or no");
         check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Siblings=yesno\n", 5, "yes or no");
-        check_mistake("Format=1\nKind=vm\n" PARENT_LINE, 3, "Label=");
-        check_mistake("Format=1\nLabel=a\n" PARENT_LINE, 3, "Kind=");
-        check_mistake("Format=1\nLabel=a\nKind=vm\n", 3, "Parent=");
-        check_mistake("Format=1\nLabel=a\nKind=host\n" PARENT_LINE, 4, "Parent=");
+        check_mistake("Format=1\nKind=vm\n" PARENT_LINE, 4, "Label=");
+        check_mistake("Format=1\nLabel=a\n" PARENT_LINE, 4, "Kind=");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n", 4, "Parent=");
+        check_mistake("Format=1\nLabel=a\nKind=host\n" PARENT_LINE, 5, "Parent=");
+        check_mistake("Format=1\nLabel=a\nKind=vm\nLabel=b\n", 4, "Label= only once");
 }
 
 TEST(a_label_of_63_characters_is_read_and_one_of_64_is_not) {
@@ -103,13 +146,7 @@ TEST(a_nul_byte_is_no_text) {
         struct partition_definition read;
         struct text_error error;
         char text[] = "Format=1\nLabel=a\0b\nKind=host\n";
-        check_equal(partition_parse(&id, text, sizeof text - 1, &read, &error), -EINVAL);
-}
-
-static int configure(const char *text, struct quotas *quotas, struct text_error *error) {
-        char copy[1024];
-        snprintf(copy, sizeof copy, "%s", text);
-        return config_parse(copy, strlen(copy), quotas, error);
+        check_equal(partition_parse(&id, text, sizeof text - 1, &read, &error, &notes), -EINVAL);
 }
 
 TEST(hvsockd_conf_sets_the_quotas_it_names_and_no_other) {

@@ -79,12 +79,12 @@ def every_key_of_a_service_is_in_its_page():
 
 
 def every_key_of_a_partition_is_in_its_page():
-    return missing(found(r'strcmp\(key, "([A-Z][A-Za-z]+)"', source("src/daemon/partition_file.c"), 6),
+    return missing(found(r'\{"([A-Z][A-Za-z]+)", ', source("src/daemon/partition_file.c"), 6),
                    page("hvsock-partition.5"), r"{}=")
 
 
 def every_key_of_the_configuration_is_in_its_page():
-    return missing(found(r'\{"([A-Z][A-Za-z]+)"', source("src/daemon/config.c"), 7), page("hvsockd.conf.5"), r"{}=")
+    return missing(found(r'QUOTA\("([A-Z][A-Za-z]+)"', source("src/daemon/config.c"), 7), page("hvsockd.conf.5"), r"{}=")
 
 
 def every_rule_is_in_the_page_of_errors():

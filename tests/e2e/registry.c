@@ -246,6 +246,24 @@ TEST(a_broken_drop_in_is_reported_with_its_line_and_the_others_load) {
         world_end(world);
 }
 
+TEST(a_misspelt_key_is_reported_and_kept) {
+        struct world *world = world_family();
+        char id[HV_GUID_TEXT_SIZE];
+        hv_guid_format(&ECHO, id);
+        world_write_service(world, &ECHO, ECHO_NAME, "Conect=vms\n");
+        check(await(has_problem(world, id, ".conf:3\"", "did you mean \\\"Connect\\\"?")));
+        json_object_put(manage(world, "SetServiceEnabled", "{\"service\":\"%s\",\"enabled\":false}", id));
+        check(has_problem(world, id, ".conf:3\"", "warning"));
+        struct json_object *reply = manage(world, "GetService", "{\"service\":\"%s\"}", id);
+        check_equal(length_at(reply, "/service/problems"), 1);
+        check_string(text_at(reply, "/service/problems/0/severity"), "warning");
+        json_object_put(reply);
+        world_write_service(world, &ECHO, ECHO_NAME, "Connect=vms\n");
+        world_await_service(world, &ECHO, "/connect", "vms");
+        check(!has_problem(world, id, "", ""));
+        world_end(world);
+}
+
 TEST(breaking_a_drop_in_while_it_is_in_use_is_reported_too) {
         struct world *world = world_family();
         char id[HV_GUID_TEXT_SIZE];

@@ -47,11 +47,12 @@ static void require_same(const struct service_definition *a, const struct servic
 static void check_written(const struct service_definition *definition, const char *old) {
         struct service_definition again;
         struct text_error error;
+        struct text_notes notes;
         char *text;
         require(!service_format(definition, old, &text));
         size_t length = strlen(text);
         if (length <= SERVICE_FILE_MAX) {
-                require(!service_parse(&SERVICE, text, length, lookup, &again, &error));
+                require(!service_parse(&SERVICE, text, length, lookup, &again, &error, &notes));
                 require_same(definition, &again);
         }
         free(text);
@@ -63,9 +64,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         memcpy(text, bytes, size);
         struct service_definition before, definition;
         struct text_error error = {};
+        struct text_notes notes;
         memset(&before, 0xa5, sizeof before);
         definition = before;
-        int r = service_parse(&SERVICE, text, size, lookup, &definition, &error);
+        int r = service_parse(&SERVICE, text, size, lookup, &definition, &error, &notes);
+        require(notes.count <= TEXT_NOTES_MAX);
+        for (unsigned i = 0; i < notes.count; i++)
+                require(notes.notes[i].line && service_name_is_valid(notes.notes[i].expected));
         if (!r) {
                 require(*definition.name && service_name_is_valid(definition.name));
                 char *old = strndup((const char *)bytes, size);
