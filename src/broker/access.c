@@ -103,7 +103,8 @@ static int parse_principal(const char *word, principal_lookup lookup, struct pri
                 r = guid_parse(word + 10, &principal.partition);
         }
         if (r == -ENOENT)
-                return text_expected(ret_expected, "expected a user or group that exists, not \"%s\"", word);
+                return text_expected(ret_expected, "expected a %s that exists, not \"%s\"",
+                                     principal.kind == PRINCIPAL_USER ? "user" : "group", word);
         if (r)
                 return text_expected(ret_expected, "expected everyone, nobody, host, children, vms, containers, "
                                                    "user:NAME, group:NAME or partition:GUID, not \"%.40s\"", word);

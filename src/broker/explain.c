@@ -29,13 +29,14 @@ static void describe_vm_id(const struct broker *broker, const GUID *vm_id, bool 
 static void describe_caller(const struct caller *caller, char *ret_text, size_t size) {
         static const char *const kinds[] = {
                 [HV_PARTITION_HOST] = "host", [HV_PARTITION_VM] = "vm", [HV_PARTITION_CONTAINER] = "container"};
-        char guid[HV_GUID_TEXT_SIZE], path[256], user[32] = "an unmapped user";
+        char guid[HV_GUID_TEXT_SIZE], path[256], user[32] = "an unmapped user", process[32] = "";
         partition_path(caller->partition, path, sizeof path);
         guid_format(&caller->partition->vm_id, guid);
         if (caller->uid != CALLER_UNMAPPED)
                 snprintf(user, sizeof user, "user %" PRIu32, caller->uid);
-        snprintf(ret_text, size, "%s %s (%s), process %" PRIu32 " of %s", kinds[caller->partition->kind], path, guid,
-                 caller->pid, user);
+        if (caller->pid) /* a connect that is only supposed has no process */
+                snprintf(process, sizeof process, "process %" PRIu32 " of ", caller->pid);
+        snprintf(ret_text, size, "%s %s (%s), %s%s", kinds[caller->partition->kind], path, guid, process, user);
 }
 
 void broker_explain(const struct broker *broker, const struct caller *caller, const GUID *vm_id, const GUID *service_id,

@@ -4,13 +4,18 @@
 
 #include "broker/verdict.h"
 
+#include "base/guid.h"
+#include <stdio.h>
+#include <string.h>
+
+/* In the advice, the word SERVICE stands for the ServiceId. */
 static const struct {
         const char *name, *sentence, *advice;
 } rules[] = {
         [RULE_ALLOWED] = {"allowed", "allowed", ""},
         [RULE_NOT_REGISTERED] = {"not-registered",
                                  "the service is not registered, and the channel would cross a partition boundary",
-                                 "hvsock service add \"A NAME\" --id SERVICE"},
+                                 "hvsock service add --id SERVICE '<NAME>'"},
         [RULE_DISABLED] = {"disabled", "the service is disabled", "hvsock service enable SERVICE"},
         [RULE_BIND_DENIED] = {"bind-denied",
                               "the caller is not among those who may bind the service",
@@ -59,6 +64,12 @@ const char *rule_sentence(enum rule rule) {
         return (unsigned)rule < RULE_COUNT ? rules[rule].sentence : "";
 }
 
-const char *rule_advice(enum rule rule) {
-        return (unsigned)rule < RULE_COUNT ? rules[rule].advice : "";
+void rule_advice(enum rule rule, const GUID *service_id, char ret_text[RULE_ADVICE_SIZE]) {
+        const char *advice = (unsigned)rule < RULE_COUNT ? rules[rule].advice : "", *word = strstr(advice, "SERVICE");
+        char guid[HV_GUID_TEXT_SIZE] = "";
+        size_t before = word ? (size_t)(word - advice) : strlen(advice);
+        if (word)
+                guid_format(service_id, guid);
+        snprintf(ret_text, RULE_ADVICE_SIZE, "%.*s%s%s", (int)before, advice, guid,
+                 word ? word + strlen("SERVICE") : "");
 }

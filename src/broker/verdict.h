@@ -8,7 +8,7 @@
  * never reorder.
  */
 
-#include <stddef.h>
+#include <hvsocket.h>
 
 enum rule {
         RULE_ALLOWED = 0,
@@ -42,7 +42,8 @@ struct verdict {
 
 /* "not-registered", …: stable words for logs, counters and --json. NULL past the end. */
 const char *rule_name(enum rule rule);
-/* One sentence for people, and the next command to type where there is one; "" where there is none. In a command the
- * word SERVICE stands for the ServiceId asked about. */
+/* One sentence for people. */
 const char *rule_sentence(enum rule rule);
-const char *rule_advice(enum rule rule);
+/* The next command to type about the service, on the host; "" where there is none. */
+#define RULE_ADVICE_SIZE 128
+void rule_advice(enum rule rule, const GUID *service_id, char ret_text[RULE_ADVICE_SIZE]);

@@ -33,18 +33,19 @@ static const char *kind_name(int kind) {
         return kind == HV_PARTITION_HOST ? "host" : kind == HV_PARTITION_VM ? "vm" : "container";
 }
 
-/* What the broker calls this shell. NULL when none answers. */
-static struct json_object *describe_self(void) {
+/* What the broker calls this shell: 0, or a negative errno. */
+static int describe_self(struct json_object *diagnosis) {
         struct hv_partition self = {.struct_size = sizeof self};
         char id[HV_GUID_TEXT_SIZE];
         if (hv_self(&self) < 0)
-                return NULL;
+                return -errno;
         guid_format(&self.vm_id, id);
         struct json_object *object = json_object_new_object();
         add_text(object, "id", id);
         add_text(object, "label", self.label);
         add_text(object, "kind", kind_name(self.kind));
-        return object;
+        json_object_object_add(diagnosis, "partition", object);
+        return 0;
 }
 
 static void print_diagnosis(struct json_object *diagnosis) {
@@ -82,11 +83,8 @@ static void print_diagnosis(struct json_object *diagnosis) {
 
 static int run_doctor(const struct invocation *invocation) {
         struct json_object *diagnosis = json_object_new_object(), *problems = json_object_new_array();
-        struct json_object *self = describe_self(), *world = NULL;
-        if (self)
-                json_object_object_add(diagnosis, "partition", self);
-
-        diagnose_socket(diagnosis, problems);
+        struct json_object *world = NULL;
+        diagnose_socket(diagnosis, problems, describe_self(diagnosis));
         diagnose_management(diagnosis, problems, &world);
         if (world) {
                 json_object_object_add(diagnosis, "world", world);

@@ -5,6 +5,8 @@
 #include "cli/doctor.h"
 
 #include "base/fd.h"
+#include "cli/advice.h"
+#include "cli/broker_place.h"
 #include "cli/management.h"
 #include <errno.h>
 #include <grp.h>
@@ -19,42 +21,15 @@
 #include <unistd.h>
 
 #define DESCRIPTORS_WANTED 1024u
-#define RESTART (geteuid() == 0 ? "systemctl restart hvsockd" : "hvsockd &")
 
-struct place {
-        char path[PATH_MAX];
-        const char *found_by; /* for people */
-        bool is_named;        /* by an environment variable */
-        bool exists;
+/* Whoever listens at a socket, as the kernel knows it. */
+struct listener {
+        pid_t pid;
+        uid_t uid;
 };
 
-/* `variable` when set, else the user's runtime directory, else the system's: the first that exists. */
-static void find(const char *variable, const char *file, struct place *ret) {
-        const char *named = getenv(variable), *runtime = getenv("XDG_RUNTIME_DIR");
-        *ret = (struct place){.found_by = "the system's", .is_named = named && *named};
-        if (ret->is_named) {
-                snprintf(ret->path, sizeof ret->path, "%s", named);
-                ret->found_by = variable;
-                struct stat status;
-                ret->exists = stat(ret->path, &status) == 0;
-                if (ret->exists && S_ISDIR(status.st_mode))
-                        snprintf(ret->path, sizeof ret->path, "%s/%s", named, file);
-                return;
-        }
-        if (runtime && *runtime) {
-                snprintf(ret->path, sizeof ret->path, "%s/hvsock/%s", runtime, file);
-                if (access(ret->path, F_OK) == 0) {
-                        ret->found_by = "the user's";
-                        ret->exists = true;
-                        return;
-                }
-        }
-        snprintf(ret->path, sizeof ret->path, "/run/hvsock/%s", file);
-        ret->exists = access(ret->path, F_OK) == 0;
-}
-
-/* 0 or a negative errno: does anybody answer there? */
-static int try_connect(const char *path, int type) {
+/* 0 or a negative errno: does anybody listen there, and who? */
+static int try_connect(const char *path, int type, struct listener *ret) {
         struct sockaddr_un address;
         socklen_t length;
         cleanup(fd_closep) int directory_fd = -1;
@@ -62,52 +37,111 @@ static int try_connect(const char *path, int type) {
         if (r < 0)
                 return r;
         cleanup(fd_closep) int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        return fd < 0 || connect(fd, (struct sockaddr *)&address, length) < 0 ? -errno : 0;
+        struct ucred peer;
+        socklen_t size = sizeof peer;
+        if (fd < 0 || connect(fd, (struct sockaddr *)&address, length) < 0 ||
+            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+                return -errno;
+        *ret = (struct listener){.pid = peer.pid, .uid = peer.uid};
+        return 0;
 }
 
-static void judge(const struct place *place, const char *variable, int type, struct json_object *problems) {
-        char fix[64];
-        snprintf(fix, sizeof fix, "unset %s", variable);
-        if (!place->exists && place->is_named) {
-                add_problem(problems, "error", variable, fix, "it names %s, which is not there", place->path);
+static bool is_stopped(pid_t pid) {
+        char path[32], state = 0;
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        FILE *file = fopen(path, "re");
+        if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+                state = 0;
+        if (file)
+                fclose(file);
+        return state == 'T';
+}
+
+/* Somebody listens, and has not answered. */
+static void judge_silence(const char *path, const struct listener *listener, struct json_object *problems) {
+        char resume[32];
+        snprintf(resume, sizeof resume, "kill -CONT %d", (int)listener->pid);
+        bool stopped = is_stopped(listener->pid);
+        add_problem(problems, "error", path, stopped ? resume : advice_start_broker(listener->pid),
+                    "hvsockd %s", stopped ? "is stopped" : "does not answer");
+}
+
+static void judge_stranger(const struct broker_place *place, const struct listener *listener,
+                           struct json_object *problems) {
+        char fix[PATH_MAX + 32] = "unset XDG_RUNTIME_DIR";
+        if (strcmp(place->found_by, "the system's") == 0)
+                snprintf(fix, sizeof fix, "export HVSOCK_SOCKET=%s", quoted(place->path));
+        add_problem(problems, "error", place->path, fix,
+                    "it is of user %u, neither root nor this user, so libhvsock does not trust it",
+                    (unsigned)listener->uid);
+}
+
+/* `asked`: 0 when it answered a question, or the negative errno of not answering. */
+static void judge(const struct broker_place *place, int type, int asked, struct json_object *problems) {
+        char fix[PATH_MAX + 64];
+        const char *why, *severity = "error";
+        struct listener listener = {};
+        int r = place->error ? place->error : try_connect(place->path, type, &listener);
+        snprintf(fix, sizeof fix, "%s", advice_start_broker(0));
+        switch (r) {
+        case 0:
+        case -EAGAIN:
+                if (asked == -ENETDOWN)
+                        judge_stranger(place, &listener, problems);
+                else if (asked)
+                        judge_silence(place->path, &listener, problems);
                 return;
+        case -ENOENT:
+        case -ENOTDIR:
+                why = place->variable ? "it is not there" : "no hvsockd is running, neither this user's nor the system's";
+                break;
+        case -ECONNREFUSED:
+                why = "a stale socket: the hvsockd that made it is gone";
+                break;
+        case -ENOTSOCK:
+        case -EPROTOTYPE:
+                why = "this is no socket of hvsockd";
+                snprintf(fix, sizeof fix, "rm -r %s", quoted(place->path));
+                break;
+        case -EACCES:
+        case -EPERM:
+                why = "this user may not open it";
+                severity = "warning";
+                snprintf(fix, sizeof fix, "sudo usermod -aG hvsock \"$USER\"; newgrp hvsock");
+                break;
+        default:
+                why = strerror(-r);
         }
-        int r = place->exists ? try_connect(place->path, type) : -ENOENT;
-        if (r == -ENOENT)
-                add_problem(problems, "error", place->path, geteuid() == 0 ? "systemctl start hvsockd" : "hvsockd &",
-                            "no hvsockd is running, neither this user's nor the system's");
-        else if (r == -ECONNREFUSED)
-                add_problem(problems, "error", place->path, RESTART,
-                            "a stale socket: the hvsockd that made it is gone");
-        else if (r == -EACCES || r == -EPERM)
-                add_problem(problems, "warning", place->path, "sudo usermod -aG hvsock \"$USER\" and log in again",
-                            "this user may not open it");
-        else if (r < 0 && r != -EAGAIN)
-                add_problem(problems, "error", place->path, RESTART, "%s", strerror(-r));
+        if (place->variable)
+                snprintf(fix, sizeof fix, "unset %s", place->variable);
+        add_problem(problems, severity, place->path, fix, "%s%s%s", why, place->variable ? ", but it is named by " : "",
+                    place->variable ? place->variable : "");
 }
 
-void diagnose_socket(struct json_object *diagnosis, struct json_object *problems) {
-        struct place place;
-        find("HVSOCK_SOCKET", "control", &place);
-        add_text(diagnosis, "socket", place.path);
-        add_text(diagnosis, "socketFrom", place.exists ? place.found_by : "not there");
-        judge(&place, "HVSOCK_SOCKET", SOCK_SEQPACKET, problems);
+static void add_place(struct json_object *diagnosis, const char *key, const char *from_key,
+                      const struct broker_place *place) {
+        add_text(diagnosis, key, place->path);
+        add_text(diagnosis, from_key, place->error ? "not there" : place->found_by);
+}
+
+void diagnose_socket(struct json_object *diagnosis, struct json_object *problems, int asked) {
+        struct broker_place place;
+        broker_place_of_partition(&place);
+        add_place(diagnosis, "socket", "socketFrom", &place);
+        judge(&place, SOCK_SEQPACKET, asked, problems);
 }
 
 void diagnose_management(struct json_object *diagnosis, struct json_object *problems, struct json_object **ret_world) {
-        struct place place;
-        find("HVSOCK_MANAGE", "manage", &place);
-        add_text(diagnosis, "management", place.path);
-        add_text(diagnosis, "managementFrom", place.exists ? place.found_by : "not there");
+        struct broker_place place;
+        broker_place_of_management(&place);
+        add_place(diagnosis, "management", "managementFrom", &place);
 
+        struct json_object *world = NULL;
+        int r = management_ask("GetWorld", NULL, &world);
         /* A partition other than the host has a socket and no management: nothing is wrong with that. */
         const char *kind = field_text(field(diagnosis, "partition"), "kind");
-        bool is_child = *kind && strcmp(kind, "host") != 0;
-        bool has_broker = field(diagnosis, "partition");
-        if (place.exists || place.is_named || (has_broker && !is_child))
-                judge(&place, "HVSOCK_MANAGE", SOCK_STREAM, problems);
-        struct json_object *world = NULL;
-        management_ask("GetWorld", NULL, &world);
+        if (!place.error || place.variable || strcmp(kind, "host") == 0)
+                judge(&place, SOCK_STREAM, r == EXIT_TIMED_OUT ? -ETIMEDOUT : 0, problems);
         *ret_world = world;
 }
 
@@ -116,7 +150,7 @@ static void judge_directory(struct json_object *problems, const char *path, cons
         char fix[PATH_MAX + 32];
         if (!*path || stat(path, &status) < 0 || !(status.st_mode & 022))
                 return;
-        snprintf(fix, sizeof fix, "chmod go-w %s", path);
+        snprintf(fix, sizeof fix, "chmod go-w %s", quoted(path));
         add_problem(problems, "error", path, fix, "others than its owner may write here, and it holds %s", holds);
 }
 
@@ -128,7 +162,7 @@ void diagnose_world(struct json_object *problems, struct json_object *world) {
                 judge_directory(problems, json_object_get_string(field_at(world, "serviceDirectories", i)),
                                 "the definitions of services");
         if (strcmp(field_text(world, "version"), HVSOCK_VERSION) != 0)
-                add_problem(problems, "warning", "hvsockd", RESTART,
+                add_problem(problems, "warning", "hvsockd", advice_start_broker((int)field_int(world, "pid")),
                             "it is version %s, this command is " HVSOCK_VERSION, field_text(world, "version"));
         if (strcmp(runtime, "/run/hvsock") == 0 && !getgrnam("hvsock"))
                 add_problem(problems, "warning", "group hvsock", "sudo groupadd --system hvsock",

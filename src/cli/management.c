@@ -1,97 +1,105 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/management.h"
 
+#include "cli/advice.h"
+#include "cli/broker_place.h"
 #include "cli/varlink_client.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-bool management_path(char *ret_path, size_t size) {
-        const char *named = getenv("HVSOCK_MANAGE"), *runtime = getenv("XDG_RUNTIME_DIR");
-        if (named && *named) {
-                snprintf(ret_path, size, "%s", named);
-                return access(ret_path, F_OK) == 0;
-        }
-        if (runtime && *runtime) {
-                snprintf(ret_path, size, "%s/hvsock/manage", runtime);
-                if (access(ret_path, F_OK) == 0)
-                        return true;
-        }
-        snprintf(ret_path, size, "/run/hvsock/manage");
-        return access(ret_path, F_OK) == 0;
-}
+#define CALL_TIMEOUT_S 30
+#define ASK_TIMEOUT_S 2
 
-static int tell_connect_failure(const char *path, int error) {
-        const char *named = getenv("HVSOCK_MANAGE");
+static int tell_connect_failure(const struct broker_place *place, int error) {
+        const char *why = "no hvsockd is running", *next = advice_start_broker(0);
+        char unset[64];
+        enum exit_code code = EXIT_NO_BROKER;
         switch (error) {
         case -EACCES:
         case -EPERM:
-                return fail(EXIT_DENIED, path, "only root and group hvsock may manage this world", "sudo hvsock ...");
+                code = EXIT_DENIED;
+                why = "only root and group hvsock may manage this world";
+                next = advice_again("sudo", "");
+                break;
         case -ENOENT:
         case -ENOTDIR:
-                if (named && *named)
-                        return fail(EXIT_NO_BROKER, path, "there is no such socket, but HVSOCK_MANAGE names it",
-                                    "unset HVSOCK_MANAGE");
-                if (getenv("HVSOCK_SOCKET"))
-                        return fail(EXIT_NO_BROKER, path, "a partition has no management interface; ask on its host",
-                                    "hvsock id");
-                return fail(EXIT_NO_BROKER, path, "no hvsockd is running",
-                            geteuid() == 0 ? "systemctl start hvsockd" : "hvsockd &");
+                if (place->variable)
+                        why = "there is no such socket";
+                else if (getenv("HVSOCK_SOCKET")) {
+                        why = "a partition has no management interface; its host has";
+                        next = advice_on_host(advice_again("", ""));
+                }
+                break;
+        case -ENOTSOCK:
+        case -EPROTOTYPE:
+                why = "this is no management socket";
+                break;
         case -ECONNREFUSED:
-                return fail(EXIT_NO_BROKER, path, "the hvsockd that made this socket is gone",
-                            geteuid() == 0 ? "systemctl restart hvsockd" : "hvsockd &");
+                why = "the hvsockd that made this socket is gone";
+                break;
+        case -ECONNRESET:
+                why = "hvsockd ended the connection";
+                next = "hvsock doctor";
+                break;
         case -ETIMEDOUT:
-                return fail(EXIT_TIMED_OUT, path, "hvsockd does not answer", "hvsock doctor");
+                code = EXIT_TIMED_OUT;
+                why = "hvsockd does not answer";
+                next = "hvsock doctor";
+                break;
         default:
-                return fail(EXIT_NO_BROKER, path, strerror(-error), "hvsock doctor");
+                why = strerror(-error);
+                next = "hvsock doctor";
         }
+        if (place->variable && code == EXIT_NO_BROKER && error != -ECONNRESET) {
+                snprintf(unset, sizeof unset, "unset %s", place->variable);
+                next = unset;
+        }
+        return fail(code, place->path, why, next);
 }
 
 static int tell_refusal(const char *method, const char *error, struct json_object *parameters) {
         const char *name = strrchr(error, '.');
         name = name ? name + 1 : error;
         const char *what = field_text(parameters, "what"), *thing = field_text(parameters, "name");
-        char why[512], next[512];
+        char why[512], show[ADVICE_SIZE + 32];
         bool is_service = strcmp(what, "service") == 0;
+        const char *next = is_service ? "hvsock service list" : "hvsock tree";
+        enum exit_code code = EXIT_FAILED;
 
         if (strcmp(name, "NotFound") == 0) {
+                code = EXIT_NOT_FOUND;
                 snprintf(why, sizeof why, "no such %s", what);
-                return fail(EXIT_NOT_FOUND, thing, why, is_service ? "hvsock service list" : "hvsock tree");
-        }
-        if (strcmp(name, "Ambiguous") == 0) {
+        } else if (strcmp(name, "Ambiguous") == 0) {
                 snprintf(why, sizeof why, "more than one %s bears this name; use its GUID", what);
-                return fail(EXIT_FAILED, thing, why, "hvsock service list");
-        }
-        if (strcmp(name, "Exists") == 0) {
+        } else if (strcmp(name, "Exists") == 0) {
                 snprintf(why, sizeof why, "there is such a %s already", what);
-                snprintf(next, sizeof next, "hvsock %s '%s'", is_service ? "service show" : "id", thing);
-                return fail(EXIT_FAILED, thing, why, next);
-        }
-        if (strcmp(name, "InUse") == 0) {
+                snprintf(show, sizeof show, "hvsock %s %s", is_service ? "service show" : "id", quoted(thing));
+                next = show;
+        } else if (strcmp(name, "InUse") == 0) {
                 snprintf(why, sizeof why, "it is in use: %s", field_text(parameters, "why"));
-                return fail(EXIT_FAILED, thing, why, "hvsock tree");
-        }
-        if (strcmp(name, "Invalid") == 0) {
+        } else if (strcmp(name, "Invalid") == 0) {
+                code = EXIT_USAGE;
+                thing = field_text(parameters, "parameter");
                 snprintf(why, sizeof why, "expected %s", field_text(parameters, "expected"));
-                return fail(EXIT_USAGE, field_text(parameters, "parameter"), why,
-                            strcmp(method, "AddService") == 0      ? "hvsock service add --help"
-                            : strcmp(method, "ImportServices") == 0 ? "hvsock service import --help"
-                            : strcmp(method, "AddPartition") == 0   ? "hvsock container add --help"
-                                                                    : "hvsock --help");
-        }
-        if (strcmp(name, "LimitReached") == 0) {
+                next = advice_help();
+        } else if (strcmp(name, "LimitReached") == 0) {
+                thing = field_text(parameters, "limit");
                 snprintf(why, sizeof why, "the limit is reached: %lld", (long long)field_int(parameters, "value"));
-                return fail(EXIT_FAILED, field_text(parameters, "limit"), why, "hvsock stat");
+                next = "hvsock stat";
+        } else if (strcmp(name, "PermissionDenied") == 0) {
+                code = EXIT_DENIED;
+                thing = method;
+                snprintf(why, sizeof why, "only root and the owner of this world may change it");
+                next = advice_again("sudo", "");
+        } else {
+                bool is_failed = strcmp(name, "Failed") == 0;
+                thing = is_failed ? what : method;
+                snprintf(why, sizeof why, "%s", is_failed ? field_text(parameters, "why") : error);
+                next = "hvsock doctor";
         }
-        if (strcmp(name, "PermissionDenied") == 0)
-                return fail(EXIT_DENIED, method, "only root and the owner of this world may change it",
-                            "sudo hvsock ...");
-        if (strcmp(name, "Failed") == 0)
-                return fail(EXIT_FAILED, what, field_text(parameters, "why"), "hvsock doctor");
-        return fail(EXIT_FAILED, method, error, "hvsock doctor");
+        return fail(code, thing, why, advice_in_this_world(next));
 }
 
 static int refusal_code(const char *error) {
@@ -100,23 +108,30 @@ static int refusal_code(const char *error) {
         return strcmp(error, "org.varlink.service.PermissionDenied") == 0 ? EXIT_DENIED : EXIT_FAILED;
 }
 
-static int call(const char *method, struct json_object *parameters, bool tells, struct json_object **ret_reply) {
-        char path[PATH_MAX], full[64];
-        management_path(path, sizeof path);
+/* Opens a connection and sends the call; `parameters` is consumed. 0 or -errno. */
+static int begin(struct varlink_client *client, const struct broker_place *place, unsigned timeout_s,
+                 const char *method, struct json_object *parameters, bool more) {
+        char full[64];
         snprintf(full, sizeof full, "io.hvsock.%s", method);
-
-        struct varlink_client client = {.fd = -1};
-        struct json_object *reply = NULL;
-        int r = varlink_client_open(&client, path);
+        int r = place->error == -ENOTSOCK ? -ENOTSOCK : varlink_client_open(client, place->path, timeout_s);
         if (r < 0)
                 json_object_put(parameters);
         else
-                r = varlink_client_send(&client, full, parameters, false);
+                r = varlink_client_send(client, full, parameters, more);
+        return r;
+}
+
+static int call(const char *method, struct json_object *parameters, bool tells, struct json_object **ret_reply) {
+        struct broker_place place;
+        struct varlink_client client = {.fd = -1};
+        struct json_object *reply = NULL;
+        broker_place_of_management(&place);
+        int r = begin(&client, &place, tells ? CALL_TIMEOUT_S : ASK_TIMEOUT_S, method, parameters, false);
         if (r == 0)
                 r = varlink_client_receive(&client, &reply);
         varlink_client_close(&client);
         if (r < 0)
-                return tells ? tell_connect_failure(path, r) : EXIT_NO_BROKER;
+                return tells ? tell_connect_failure(&place, r) : r == -ETIMEDOUT ? EXIT_TIMED_OUT : EXIT_NO_BROKER;
 
         const char *error = field_text(reply, "error");
         if (*error)
@@ -136,14 +151,10 @@ int management_ask(const char *method, struct json_object *parameters, struct js
 }
 
 int management_watch(const char *method, int (*each)(struct json_object *reply, void *userdata), void *userdata) {
-        char path[PATH_MAX], full[64];
-        management_path(path, sizeof path);
-        snprintf(full, sizeof full, "io.hvsock.%s", method);
-
+        struct broker_place place;
         struct varlink_client client = {.fd = -1};
-        int r = varlink_client_open(&client, path);
-        if (r == 0)
-                r = varlink_client_send(&client, full, NULL, true);
+        broker_place_of_management(&place);
+        int r = begin(&client, &place, CALL_TIMEOUT_S, method, NULL, true);
         while (r == 0) {
                 struct json_object *reply = NULL;
                 r = varlink_client_receive(&client, &reply);
@@ -155,9 +166,7 @@ int management_watch(const char *method, int (*each)(struct json_object *reply, 
                 json_object_put(reply);
         }
         varlink_client_close(&client);
-        if (r == -ECONNRESET)
-                return fail(EXIT_NO_BROKER, path, "hvsockd ended the connection", "hvsock doctor");
-        return r < 0 ? tell_connect_failure(path, r) : r;
+        return r < 0 ? tell_connect_failure(&place, r) : r;
 }
 
 struct json_object *parameter(const char *key, const char *value) {

@@ -4,20 +4,14 @@
 /*
  * Managing the world this shell is in: calls of io.hvsock, with every failure
  * told to the user and turned into an exit code.
- *
- * The management socket is $HVSOCK_MANAGE, else the user's, else the system's:
- * the first that exists.
  */
 
 #include "cli/report.h"
 
-/* Where it is. false when there is none; the path is then the last that was tried. */
-bool management_path(char *ret_path, size_t size);
-
 /* `method` is a name of io.hvsock; `parameters` is consumed. 0 with *ret_reply the reply's parameters (caller puts
  * them; may be NULL), else an exit code, and the user has been told. */
 int management_call(const char *method, struct json_object *parameters, struct json_object **ret_reply);
-/* The same, but tells nobody: for completion and doctor. */
+/* The same, but tells nobody and waits no longer than a person at a prompt would: for completion and doctor. */
 int management_ask(const char *method, struct json_object *parameters, struct json_object **ret_reply);
 /* Calls `each` for every reply, until it returns non-zero or the connection ends. */
 int management_watch(const char *method, int (*each)(struct json_object *reply, void *userdata), void *userdata);

@@ -4,6 +4,8 @@
 
 #include "base/fd.h"
 #include "base/guid.h"
+#include "broker/verdict.h"
+#include "cli/advice.h"
 #include "cli/nc_pump.h"
 #include "cli/names.h"
 #include "cli/report.h"
@@ -36,20 +38,18 @@ static int tell_refusal(const char *what, const struct endpoint *endpoint) {
         int error = errno;
         struct hv_refusal refusal = {.struct_size = sizeof refusal};
         bool is_explained = hv_last_refusal(&refusal) == 0 && refusal.error == error && refusal.text[0];
-        char service_id[HV_GUID_TEXT_SIZE], next[128];
-        guid_format(&endpoint->address.ServiceId, service_id);
-
+        char next[RULE_ADVICE_SIZE] = "hvsock doctor";
+        const char *why = strerror(error);
         if (error == ENETDOWN)
-                return fail(EXIT_NO_BROKER, what, "no hvsockd was found", "hvsock doctor");
-        if (is_explained && strcmp(refusal.rule_name, "not-registered") == 0)
-                snprintf(next, sizeof next, "hvsock service add --id %s NAME", service_id);
-        else if (is_explained && strcmp(refusal.rule_name, "disabled") == 0)
-                snprintf(next, sizeof next, "hvsock service enable %s", service_id);
-        else if (error == EADDRNOTAVAIL)
-                snprintf(next, sizeof next, "hvsock tree");
-        else
-                snprintf(next, sizeof next, error == ECONNREFUSED ? "hvsock nc --wait ..." : "hvsock ls");
-        return fail(exit_code_of(error), what, is_explained ? refusal.text : strerror(error), next);
+                why = "no hvsockd was found";
+        if (is_explained) {
+                why = refusal.text;
+                rule_advice((enum rule)refusal.rule, &endpoint->address.ServiceId, next);
+        }
+        bool is_early = is_explained && (refusal.rule == RULE_NO_LISTENER || refusal.rule == RULE_BACKLOG_FULL);
+        return fail(exit_code_of(error), what, why, is_early ? advice_again("", "--wait")
+                                                 : *next  ? advice_on_host(next)
+                                                          : advice_help());
 }
 
 static int new_socket(const struct endpoint *endpoint, int *ret_fd) {

@@ -5,6 +5,8 @@
 #include "cli/sandbox.h"
 
 #include "base/fd.h"
+#include "cli/advice.h"
+#include "cli/broker_place.h"
 #include "cli/report.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -22,25 +24,6 @@
 
 #define READY_TIMEOUT_MS 10000
 #define LOG_SHOWN 4096 /* bytes of the broker's log after a failure */
-
-/* $HVSOCKD, else beside this program, else where it is installed, else in $PATH. */
-static const char *broker_path(char path[PATH_MAX]) {
-        const char *named = getenv("HVSOCKD");
-        if (named && *named)
-                return named;
-        ssize_t length = readlink("/proc/self/exe", path, PATH_MAX - 32);
-        if (length > 0) {
-                path[length] = 0;
-                char *slash = strrchr(path, '/');
-                strcpy(slash, "/hvsockd");
-                if (access(path, X_OK) == 0)
-                        return path;
-                strcpy(slash, "/../sbin/hvsockd");
-                if (access(path, X_OK) == 0)
-                        return path;
-        }
-        return "hvsockd";
-}
 
 /* An abstract address that the kernel chose; *ret_name as NOTIFY_SOCKET wants it. Only this user's messages count. */
 static int notify_open(char ret_name[sizeof((struct sockaddr_un){}.sun_path) + 1]) {
@@ -85,7 +68,7 @@ static void show_log(const char *path) {
 static void become_broker(const struct sandbox *sandbox, const char *notify_name, const char *log_path) {
         char path[PATH_MAX], runtime[PATH_MAX + 16], state[PATH_MAX + 16], services[PATH_MAX + 16],
                 config[PATH_MAX + 16];
-        const char *program = broker_path(path);
+        const char *program = broker_program(path);
         snprintf(runtime, sizeof runtime, "%s/runtime", sandbox->directory);
         snprintf(state, sizeof state, "%s/state", sandbox->directory);
         snprintf(services, sizeof services, "%s/services", sandbox->directory);
@@ -163,5 +146,5 @@ int sandbox_start_broker(struct sandbox *sandbox) {
         return fail(EXIT_OWN, "sandbox",
                     r == -ECHILD ? "its hvsockd ended at once" : r == -ETIMEDOUT ? "its hvsockd did not become ready"
                                                                                   : strerror(-r),
-                    "hvsock sandbox --verbose ...");
+                    advice_again("", "--verbose"));
 }

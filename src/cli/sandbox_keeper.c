@@ -5,6 +5,7 @@
 #include "cli/sandbox.h"
 
 #include "base/fd.h"
+#include "cli/advice.h"
 #include "cli/execute.h"
 #include "cli/management.h"
 #include <errno.h>
@@ -36,7 +37,7 @@ static int make_directory(struct sandbox *sandbox) {
         snprintf(sandbox->directory, sizeof sandbox->directory, "%s/hvsock-sandbox-XXXXXX",
                  parent && *parent == '/' ? parent : "/tmp");
         if (!mkdtemp(sandbox->directory)) {
-                int r = fail(EXIT_OWN, sandbox->directory, strerror(errno), "TMPDIR=/tmp hvsock sandbox ...");
+                int r = fail(EXIT_OWN, sandbox->directory, strerror(errno), advice_again("TMPDIR=/tmp", ""));
                 sandbox->directory[0] = 0;
                 return r;
         }
@@ -94,7 +95,8 @@ static int furnish(const struct invocation *invocation) {
                 r = add_partition(text, "container");
         for (size_t at = 0; r == EXIT_OK && (text = next_value(invocation, "service", &at));)
                 r = add_service(text);
-        return r == EXIT_OK ? EXIT_OK : EXIT_OWN;
+        /* What the broker refuses is what was written on the command line. */
+        return r == EXIT_OK ? EXIT_OK : r == EXIT_NO_BROKER || r == EXIT_TIMED_OUT ? EXIT_OWN : EXIT_USAGE;
 }
 
 static int start_command(struct sandbox *sandbox) {
@@ -121,7 +123,7 @@ static bool reap(struct sandbox *sandbox, int *ret_code) {
                         command_ended = true;
                 } else if (pid == sandbox->broker) {
                         sandbox->broker = 0;
-                        fail(EXIT_OK, "sandbox", "its hvsockd has died", "hvsock sandbox --verbose ...");
+                        fail(EXIT_OK, "sandbox", "its hvsockd has died", advice_again("", "--verbose"));
                 }
         }
         return command_ended;

@@ -11,7 +11,7 @@
 
 #define READ_SIZE 65536u
 
-int varlink_client_open(struct varlink_client *client, const char *path) {
+int varlink_client_open(struct varlink_client *client, const char *path, unsigned timeout_s) {
         struct sockaddr_un address;
         socklen_t length;
         cleanup(fd_closep) int directory_fd = -1;
@@ -19,11 +19,12 @@ int varlink_client_open(struct varlink_client *client, const char *path) {
         if (r < 0)
                 return r;
         cleanup(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct timeval limit = {.tv_sec = VARLINK_TIMEOUT_S};
+        struct timeval limit = {.tv_sec = timeout_s};
         if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0 ||
-            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ||
-            connect(fd, (struct sockaddr *)&address, length) < 0)
+            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0)
                 return -errno;
+        if (connect(fd, (struct sockaddr *)&address, length) < 0)
+                return errno == EAGAIN ? -ETIMEDOUT : -errno;
         *client = (struct varlink_client){.fd = fd_take(fd)};
         return 0;
 }

@@ -8,7 +8,6 @@
 #include <stddef.h>
 
 #define VARLINK_REPLY_MAX (64u << 20) /* bytes; more is -EMSGSIZE */
-#define VARLINK_TIMEOUT_S 30          /* for an answer; a stream may be silent for ever */
 
 struct varlink_client {
         int fd;
@@ -16,8 +15,8 @@ struct varlink_client {
         size_t length, capacity;
 };
 
-/* 0 or -errno, as connect(2). */
-int varlink_client_open(struct varlink_client *client, const char *path);
+/* 0 or -errno, as connect(2). Whatever is waited for may take `timeout_s`, but a stream may be silent for ever. */
+int varlink_client_open(struct varlink_client *client, const char *path, unsigned timeout_s);
 void varlink_client_close(struct varlink_client *client);
 
 /* `parameters` is consumed and may be NULL. */

@@ -5,6 +5,7 @@
 #include "cli/verb.h"
 
 #include "base/fd.h"
+#include "cli/advice.h"
 #include "cli/report.h"
 #include <ctype.h>
 #include <getopt.h>
@@ -86,16 +87,14 @@ bool verb_is_group(const char *word) {
         return false;
 }
 
-static int usage(const struct verb *verb, const char *what, const char *why) {
-        char next[80];
-        snprintf(next, sizeof next, "hvsock %s --help", verb->name);
-        return fail(EXIT_USAGE, what, why, next);
+static int usage(const char *what, const char *why) {
+        return fail(EXIT_USAGE, what, why, advice_help());
 }
 
-static int unknown_option(const struct verb *verb, char **words, int letter, bool lacks_argument) {
+static int unknown_option(char **words, int letter, bool lacks_argument) {
         char name[] = {'-', (char)letter, 0};
         bool is_long = letter == 0 || letter >= 256;
-        return usage(verb, is_long || lacks_argument ? words[optind - 1] : name,
+        return usage(is_long || lacks_argument ? words[optind - 1] : name,
                      lacks_argument ? "needs an argument" : "no such option, or it takes no argument");
 }
 
@@ -123,7 +122,7 @@ static int parse(const struct verb *verb, int count, char **words, struct invoca
                         exit(finish_output());
                 }
                 if (found == '?' || found == ':')
-                        return unknown_option(verb, words, optopt, found == ':');
+                        return unknown_option(words, optopt, found == ':');
                 size_t index = 0;
                 while (found >= 256 ? index != (size_t)found - 256 : verb->options[index].letter != found)
                         index++;
@@ -133,9 +132,9 @@ static int parse(const struct verb *verb, int count, char **words, struct invoca
         invocation->arguments = words + optind;
         invocation->argument_count = count - optind;
         if (invocation->argument_count < verb->arguments_min)
-                return usage(verb, verb->name, "an argument is missing");
+                return usage(verb->name, "an argument is missing");
         if (invocation->argument_count > verb->arguments_max)
-                return usage(verb, words[optind + verb->arguments_max], "one argument too many");
+                return usage(words[optind + verb->arguments_max], "one argument too many");
         return EXIT_OK;
 }
 
@@ -144,6 +143,7 @@ int verb_invoke(const struct verb *verb, int count, char **words) {
         if (!given)
                 return fail(EXIT_FAILED, verb->name, "no memory", NULL);
         struct invocation invocation = {.verb = verb, .given = given};
+        advice_remember(verb, words + 1);
         int r = parse(verb, count, words, &invocation);
         return r == EXIT_OK ? verb->run(&invocation) : r;
 }

@@ -77,23 +77,13 @@ static uint32_t *given_groups(struct json_object *array, unsigned *ret_count) {
         return groups;
 }
 
-/* The next command to type, about this service. */
-static void put_advice(struct json_object *reply, enum rule rule, const GUID *service_id) {
-        const char *advice = rule_advice(rule), *placeholder = strstr(advice, "SERVICE");
-        char text[256], guid[HV_GUID_TEXT_SIZE];
-        guid_format(service_id, guid);
-        if (placeholder)
-                snprintf(text, sizeof text, "%.*s%s%s", (int)(placeholder - advice), advice, guid,
-                         placeholder + strlen("SERVICE"));
-        put_string(reply, "next", placeholder ? text : advice);
-}
-
 static void reply_why(struct request *request, const struct connect_request *connect) {
         struct broker *broker = request->world->broker;
         struct route route = {};
         struct verdict verdict = broker_route(broker, connect, &route);
         bool allowed = verdict.error == 0;
-        char text[HV_REFUSAL_TEXT_SIZE];
+        char text[HV_REFUSAL_TEXT_SIZE], advice[RULE_ADVICE_SIZE];
+        rule_advice(verdict.rule, &connect->service_id, advice);
         broker_explain(broker, connect->caller, &connect->vm_id, &connect->service_id, &verdict, text, sizeof text);
 
         struct json_object *reply = json_object_new_object();
@@ -102,7 +92,7 @@ static void reply_why(struct request *request, const struct connect_request *con
         put_string(reply, "rule", rule_name(verdict.rule));
         put_string(reply, "sentence", rule_sentence(verdict.rule));
         put_string(reply, "text", text);
-        put_advice(reply, verdict.rule, &connect->service_id);
+        put_string(reply, "next", advice);
         put_guid(reply, "vmId", &connect->vm_id);
         put_guid(reply, "serviceId", &connect->service_id);
         if (route.listener)

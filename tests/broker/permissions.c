@@ -136,14 +136,14 @@ TEST(a_mistake_in_a_list_of_principals_says_what_was_expected) {
         check_expected("host, vms", PRINCIPALS_EXPECTED "\"host,\"");
         check_expected("partition:web01", PRINCIPALS_EXPECTED "\"partition:web01\"");
         check_expected("\033[2J", PRINCIPALS_EXPECTED "\"?[2J\"");
-        check_expected("user:carol", "expected a user or group that exists, not \"user:carol\"");
-        check_expected("group:alice", "expected a user or group that exists, not \"group:alice\"");
-        check_expected("user:", "expected a user or group that exists, not \"user:\"");
-        check_expected("user:4294967295", "expected a user or group that exists, not \"user:4294967295\"");
+        check_expected("user:carol", "expected a user that exists, not \"user:carol\"");
+        check_expected("group:alice", "expected a group that exists, not \"group:alice\"");
+        check_expected("user:", "expected a user that exists, not \"user:\"");
+        check_expected("user:4294967295", "expected a user that exists, not \"user:4294967295\"");
         check_expected("user:99999999999999999999",
-                       "expected a user or group that exists, not \"user:99999999999999999999\"");
-        check_expected("user:9lives", "expected a user or group that exists, not \"user:9lives\"");
-        check_expected("user:-1", "expected a user or group that exists, not \"user:-1\"");
+                       "expected a user that exists, not \"user:99999999999999999999\"");
+        check_expected("user:9lives", "expected a user that exists, not \"user:9lives\"");
+        check_expected("user:-1", "expected a user that exists, not \"user:-1\"");
         check_expected("nobody host", "expected nobody to stand alone");
         check_expected("host nobody", "expected nobody to stand alone");
 }

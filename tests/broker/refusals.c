@@ -4,6 +4,7 @@
 
 #include "base/guid.h"
 #include "world.h"
+#include <stdio.h>
 
 TEST(an_unregistered_service_does_not_cross_a_partitions_boundary) {
         WORLD(world);
@@ -266,13 +267,20 @@ TEST(every_rule_has_a_name_a_sentence_and_no_two_the_same_name) {
         for (int rule = 0; rule < RULE_COUNT; rule++) {
                 check(rule_name(rule) && *rule_name(rule));
                 check(*rule_sentence(rule));
-                check(rule_advice(rule));
+                char advice[RULE_ADVICE_SIZE];
+                rule_advice(rule, &SERVICE, advice);
+                check(strlen(advice) < sizeof advice - 1);
                 for (int other = 0; other < rule; other++)
                         check(strcmp(rule_name(rule), rule_name(other)));
         }
-        check_string(rule_advice(RULE_DISABLED), "hvsock service enable SERVICE");
+        char advice[RULE_ADVICE_SIZE], wanted[RULE_ADVICE_SIZE], guid[HV_GUID_TEXT_SIZE];
+        guid_format(&SERVICE, guid);
+        snprintf(wanted, sizeof wanted, "hvsock service enable %s", guid);
+        rule_advice(RULE_DISABLED, &SERVICE, advice);
+        check_string(advice, wanted);
         check(!rule_name(RULE_COUNT));
         check(!rule_name((enum rule)-1));
         check_string(rule_sentence(RULE_COUNT), "");
-        check_string(rule_advice(RULE_COUNT), "");
+        rule_advice(RULE_COUNT, &SERVICE, advice);
+        check_string(advice, "");
 }

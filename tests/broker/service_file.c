@@ -183,7 +183,7 @@ TEST(user_and_partition_are_cut_nowhere) {
 
 TEST(a_mistake_in_a_rule_is_told_with_its_line) {
         check_expected("Format=1\nElementName=Demo\nBind=user:mallory\n", 3,
-                       "expected a user or group that exists, not \"user:mallory\"");
+                       "expected a user that exists, not \"user:mallory\"");
         check_expected("Format=1\nElementName=Demo\n\nConnect=nobody vms\n", 4, "expected nobody to stand alone");
         check(parse("Format=1\nElementName=Demo\nBind=\nConnect=default\n").bind.is_default);
 }

@@ -28,13 +28,19 @@ TEST(the_exit_code_is_the_commands) {
 }
 
 TEST(what_hvsock_cannot_do_is_125) {
-        check_equal(sh("hvsock sandbox --vm 'a b' -- true")->code, 125);
-        check_equal(sh("hvsock sandbox --container nowhere/db -- true")->code, 125);
-        check_equal(sh("hvsock sandbox --service 22222222-2222-3333-4444-55555555555=Short -- true")->code, 125);
         check_equal(sh("HVSOCKD=/nowhere/hvsockd hvsock sandbox -- true")->code, 125);
         check_equal(sh("HVSOCKD=/bin/false hvsock sandbox -- true")->code, 125);
         check_equal(sh("TMPDIR=/nowhere hvsock sandbox -- true")->code, 125);
-        check_equal(sh_refused("hvsock sandbox"), 2);
+}
+
+TEST(a_world_that_cannot_be_is_a_wrong_command_line) {
+        static const char *const wrong[] = {"", "--vm 'a b' true", "--vm twice --vm twice true",
+                                            "--container nowhere/db true",
+                                            "--service 22222222-2222-3333-4444-55555555555=Short true"};
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+                check_equal(sh_refused("hvsock sandbox %s", wrong[i]), 2);
+                check(strstr(sh("hvsock sandbox %s", wrong[i])->err, "try: hvsock sandbox --help\n") != NULL);
+        }
 }
 
 TEST(the_users_own_world_stays_out_of_it_and_is_given_to_the_command) {

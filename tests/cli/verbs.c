@@ -233,6 +233,7 @@ TEST(why_says_the_rule_and_the_next_command) {
 
         check(strstr(sh("hvsock why host web01 %s", MISSING)->out, "not-registered") != NULL);
         check(strstr(sh("hvsock why host web01 %s", MISSING)->out, "--id " MISSING) != NULL);
+        check(strstr(sh("hvsock why host web01 %s", MISSING)->out, "process 0") == NULL);
         check(strstr(sh("hvsock why host children Echo")->out, "listeners-only") != NULL);
         check(strstr(sh("hvsock why host parent Echo")->out, "no-parent") != NULL);
         check(strstr(sh("hvsock why --passthru web01 parent Echo")->out, "passthru-denied") != NULL);
@@ -280,6 +281,70 @@ TEST(doctor_finds_what_is_wrong_around_a_world) {
         check(strstr(sh("chmod go+w %s/runtime; hvsock doctor", sandbox.directory)->out, "fix: chmod go-w") != NULL);
         sh_text("chmod go-w %s/runtime", sandbox.directory);
         check_equal(sh("hvsock doctor")->code, 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(doctor_does_not_wait_for_a_broker_that_is_stopped) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        must(kill(sandbox.broker, SIGSTOP));
+        const struct outcome *outcome = sh("timeout 20 hvsock doctor"); /* a call of any other verb waits longer */
+        check_equal(outcome->code, 1);
+        check(strstr(outcome->out, "is stopped") != NULL);
+        sh_text("eval \"$(hvsock doctor | sed -n 's/  fix: //p')\""); /* wakes it */
+        check_equal(sh("hvsock doctor")->code, 0);
+        sandbox_close(&sandbox);
+}
+
+TEST(doctor_says_that_a_named_file_is_no_socket) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        static const char *const wrong[] = {"HVSOCK_SOCKET=/etc/passwd", "HVSOCK_MANAGE=/etc/passwd",
+                                            "HVSOCK_SOCKET=$HVSOCK_MANAGE", "HVSOCK_MANAGE=$HVSOCK_SOCKET"};
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+                const struct outcome *outcome = sh("%s hvsock doctor", wrong[i]);
+                check_equal(outcome->code, 1);
+                check(strstr(outcome->out, "no socket of hvsockd") != NULL);
+                check(strstr(outcome->out, "fix: unset HVSOCK_") != NULL);
+        }
+        sh_text("HVSOCK_MANAGE=$(dirname $HVSOCK_MANAGE) hvsock doctor");
+        sandbox_close(&sandbox);
+}
+
+TEST(doctor_says_whose_broker_the_library_does_not_trust) {
+        if (geteuid() != 0)
+                test_skip("to be another user takes root");
+        const struct outcome *outcome =
+                sh("d=$(mktemp -d); chmod 711 $d; mkdir $d/hvsock; cp $HVSOCK_BUILD/hvsockd $d; chown -R 65534 $d;"
+                   "setpriv --reuid 65534 --clear-groups $d/hvsockd --runtime $d/hvsock --state $d/state --services $d/s "
+                   "--config $d/none 2>/dev/null & pid=$!;"
+                   "export XDG_RUNTIME_DIR=$d; until test -S $d/hvsock/control; do sleep 0.01; done;"
+                   "hvsock doctor; code=$?; kill $pid; wait $pid; rm -r $d; exit $code");
+        check_equal(outcome->code, 1);
+        check(strstr(outcome->out, "of user 65534") != NULL);
+        check(strstr(outcome->out, "fix: unset XDG_RUNTIME_DIR") != NULL);
+}
+
+TEST(where_no_broker_is_the_advice_starts_one) {
+        if (access("/run/hvsock", F_OK) == 0 || access("/run/systemd/system", F_OK) == 0)
+                test_skip("this machine's broker is started otherwise");
+        check(strstr(sh("HVSOCKD=\"/a b/it's\" hvsock doctor")->out, "'/a b/it'\\''s' &\n") != NULL);
+        check(strstr(sh("HVSOCKD=/broker hvsock tree")->err, "  try: /broker &\n") != NULL ||
+              strstr(sh("HVSOCKD=/broker hvsock tree")->err, "export XDG_RUNTIME_DIR=") != NULL);
+}
+
+TEST(advice_can_be_typed_as_it_is) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --service \"it's\"");
+        check_equal(sh_refused("hvsock service add \"it's\""), 1);
+        check(strstr(sh_text("eval \"$(hvsock service add \"it's\" 2>&1 | sed -n 's/  try: //p')\""), "it's") != NULL);
+        check(strstr(sh("hvsock vm add 'a b'")->err, "try: hvsock vm add --help\n") != NULL);
+        check(strstr(sh("hvsock container add 'a b'")->err, "try: hvsock container add --help\n") != NULL);
+        check(strstr(sh("hvsock run web01 -- hvsock service add \"it's\"")->err,
+                     "try: on the host: hvsock service add 'it'\\''s'\n") != NULL);
+        check(strstr(sh("hvsock run web01 -- hvsock nc parent " MISSING " </dev/null")->err,
+                     "try: on the host: hvsock service add --id " MISSING " '<NAME>'\n") != NULL);
+        check(strstr(sh("hvsock nc loopback vsock:1 </dev/null")->err, "try: hvsock nc --wait loopback vsock:1\n") != NULL);
         sandbox_close(&sandbox);
 }
 
