@@ -79,8 +79,11 @@ fi
 if ! command -v clang >/dev/null; then
         skipped fuzz "clang is not installed"
 elif CC=clang build build-fuzz fuzz -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false; then
-        $long && export HVSOCK_FUZZ_RUNS=-1 HVSOCK_FUZZ_SECONDS=1800
-        run fuzz build-fuzz --suite fuzz
+        # A long run is a matter of time, which all targets may spend together.
+        together=
+        $long && export HVSOCK_FUZZ_RUNS=-1 HVSOCK_FUZZ_SECONDS=1800 && together='--num-processes 64'
+        # shellcheck disable=SC2086
+        run fuzz build-fuzz --suite fuzz $together
 else
         not_run fuzz "the build failed"
 fi
