@@ -48,7 +48,9 @@ void broker_explain(const struct broker *broker, const struct caller *caller, co
         guid_format(service_id, guid);
         if (service)
                 snprintf(name, sizeof name, "\"%s\" ", service->definition.name);
-        snprintf(ret_text, size, "%s [%s]: %s, to %s, service %s(%s)", rule_sentence(verdict->rule),
-                 rule_name(verdict->rule), who, where, name, guid);
+        bool has_cause = verdict->rule == RULE_EXEC_FAILED && service;
+        snprintf(ret_text, size, "%s%s%s [%s]: %s, to %s, service %s(%s)", rule_sentence(verdict->rule),
+                 has_cause ? ": " : "", has_cause ? service->cannot_start : "", rule_name(verdict->rule), who, where, name,
+                 guid);
         text_make_printable(ret_text); /* the end may have been cut within a character */
 }

@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define TEXT_EXPECTED_SIZE 160 /* of a sentence about what is wrong */
+
 enum principal_kind {
         PRINCIPAL_EVERYONE,   /* "everyone" */
         PRINCIPAL_NOBODY,     /* "nobody": alone, refuses all but root on the host */
@@ -61,6 +63,7 @@ struct service {
         struct service_definition definition;
         struct table_link id_link;
         struct counters counters;
+        char cannot_start[TEXT_EXPECTED_SIZE]; /* the daemon's: why the program of Exec= cannot be started; "" if it can */
         void *shell; /* the daemon's: activation */
 };
 
@@ -93,7 +96,6 @@ struct owner {
 bool access_allows(const struct access *access, const struct owner *owner, const struct caller *caller);
 
 /* Where a text is wrong. */
-#define TEXT_EXPECTED_SIZE 160
 struct text_error {
         unsigned line;
         char expected[TEXT_EXPECTED_SIZE]; /* "expected yes or no after WildcardBinds=, not \"maybe\"" */

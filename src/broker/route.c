@@ -48,6 +48,8 @@ struct verdict broker_route(const struct broker *broker, const struct connect_re
         struct listener *listener = listener_accepting(broker, resolution, &request->service_id, wildcard_binds, &why);
         if (!listener)
                 return REFUSED(ECONNREFUSED, why);
+        if (listener->on_demand && service && *service->cannot_start)
+                return REFUSED(ECONNREFUSED, RULE_EXEC_FAILED);
         if (request->socket_type && request->socket_type != listener->socket_type)
                 return REFUSED(EPROTOTYPE, RULE_SOCKET_TYPE);
         if (is_over_quota(broker, caller, listener))

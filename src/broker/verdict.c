@@ -53,6 +53,7 @@ static const struct {
                                   "only a container that was added with --passthru may pass through",
                                   ""},
         [RULE_BAD_ADDRESS] = {"bad-address", "a ServiceId is needed, and it was zero", ""},
+        [RULE_EXEC_FAILED] = {"exec-failed", "the service's program cannot be started", "hvsock service show SERVICE"},
 };
 _Static_assert(sizeof rules / sizeof *rules == RULE_COUNT, "every rule has a name");
 

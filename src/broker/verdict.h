@@ -32,6 +32,7 @@ enum rule {
         RULE_QUOTA = 18,              /* ENOBUFS */
         RULE_PASSTHRU_DENIED = 19,    /* EACCES: container not added with --passthru */
         RULE_BAD_ADDRESS = 20,        /* EINVAL: a ServiceId of zero where one is needed */
+        RULE_EXEC_FAILED = 21,        /* ECONNREFUSED: a service on demand whose program cannot be started */
         RULE_COUNT,
 };
 

@@ -26,7 +26,10 @@ static int run_add(const struct invocation *invocation) {
         if (is_given(invocation, "json")) {
                 r = print_json(reply);
         } else {
-                printf("%s\n", printable(field_text(field(reply, "service"), "id")));
+                struct json_object *service = field(reply, "service");
+                printf("%s\n", printable(field_text(service, "id")));
+                for (size_t i = 0; i < field_count(service, "problems"); i++)
+                        warn(field_text(service, "name"), "%s", field_text(field_at(service, "problems", i), "why"));
                 r = finish_output();
         }
         json_object_put(reply);
@@ -191,6 +194,12 @@ static int run_show(const struct invocation *invocation) {
                (long long)field_int(counters, "listenersTotal"));
         printf("%-15s %lld now, %lld in all\n", "Channels", (long long)field_int(counters, "channelsNow"),
                (long long)field_int(counters, "channelsTotal"));
+        struct json_object *failure = field(service, "lastFailure");
+        if (failure) {
+                char age[AGE_SIZE];
+                format_age(field_int(failure, "timeMs"), age);
+                printf("%-15s %s ago: %s\n", "Last failure", age, printable(field_text(failure, "cause")));
+        }
         for (size_t i = 0; i < field_count(service, "problems"); i++) {
                 struct json_object *problem = field_at(service, "problems", i);
                 printf("%-15s %s: %s\n", "Problem", printable(field_text(problem, "what")),

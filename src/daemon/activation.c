@@ -3,63 +3,31 @@
 /*
  * Services on demand. A service is *waiting* while its listening socket is
  * bound and watched, *running* while its program has the socket, *unbound* while
- * its address is another's, and *off* when its program was started too often.
+ * its address is another's, and *held back* after its program failed.
  */
 
-#include "daemon/activation.h"
+#include "daemon/on_demand.h"
 #include "base/fd.h"
 #include "base/guid.h"
 #include "base/log.h"
+#include "broker/text.h"
 #include "daemon/lend.h"
 #include "daemon/probe.h"
-#include "daemon/spawn.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 #define ON_DEMAND_BACKLOG 4096
-
-/* service->shell. */
-struct on_demand {
-        struct source source;
-        struct world *world;
-        struct service *service;
-        struct list link;
-        int fd;                         /* the listening socket, or -1 while unbound */
-        struct partition *partition;    /* where it is bound */
-        struct service_definition used; /* as bound: what changes is noticed */
-        struct list programs;           /* of program.link */
-        unsigned program_count;
-        int64_t starts_ms[ACTIVATION_STARTS_MAX]; /* the latest, in turn */
-        unsigned start_count;
-        int error; /* why it is unbound, as last logged */
-        bool off;
-        bool binding;
-};
-
-/* A program that runs. Outlives its service. */
-struct program {
-        struct child child;
-        struct on_demand *on_demand; /* NULL once the service is forgotten */
-        struct list link;
-        char name[SERVICE_NAME_MAX + 1];
-};
 
 struct activation {
         struct world *world;
         struct list services; /* of on_demand.link */
-        struct list orphans;  /* of program.link: their services are forgotten */
+        struct list orphans;  /* programs whose services are forgotten */
         struct timer retry;
 };
-
-static struct program *program_of(struct list *link) {
-        return container_of(link, struct program, link);
-}
 
 static struct on_demand *on_demand_of(struct list *link) {
         return container_of(link, struct on_demand, link);
@@ -88,10 +56,10 @@ static void watch(struct on_demand *on_demand) {
                 return;
         bool busy = on_demand->used.exec_accept ? on_demand->program_count >= ACTIVATION_PROCESSES_MAX
                                                 : on_demand->program_count > 0;
-        bool watched = on_demand->source.fd >= 0;
-        if (busy && watched)
+        bool waits = !busy && !on_demand->hold.deadline_ms, watched = on_demand->source.fd >= 0;
+        if (!waits && watched)
                 loop_remove(loop, &on_demand->source);
-        else if (!busy && !watched && loop_add(loop, &on_demand->source, on_demand->fd, EPOLLIN) < 0)
+        else if (waits && !watched && loop_add(loop, &on_demand->source, on_demand->fd, EPOLLIN) < 0)
                 unbind(on_demand);
 }
 
@@ -110,10 +78,10 @@ static int ask(struct on_demand *on_demand, struct partition *partition, struct 
         int r = lend_ask_bind(world, &request, &verdict, ret_listener);
         if (r < 0 || !verdict.error)
                 return r;
-        if (on_demand->error != verdict.error)
+        if (on_demand->unbound != verdict.rule)
                 log_write(LOG_LEVEL_WARNING, "service %s cannot be started on demand yet: %s", on_demand->used.name,
                           rule_sentence(verdict.rule));
-        on_demand->error = verdict.error;
+        on_demand->unbound = verdict.rule;
         return -verdict.error;
 }
 
@@ -144,18 +112,23 @@ static int bind_in(struct on_demand *on_demand, struct partition *partition) {
         }
         on_demand->fd = fd_take(fd);
         on_demand->partition = partition;
-        on_demand->error = 0;
+        on_demand->unbound = RULE_ALLOWED;
         return 0;
+}
+
+/* Where it is to listen; NULL while there is no such partition. */
+static struct partition *partition_of(const struct on_demand *on_demand) {
+        const struct broker *broker = on_demand->world->broker;
+        const char *name = on_demand->used.exec_partition;
+        return *name ? partition_by_name(broker, broker_root(broker), name) : broker_root(broker);
 }
 
 static void try_bind(struct on_demand *on_demand) {
         struct world *world = on_demand->world;
         const struct service_definition *definition = &on_demand->used;
-        if (on_demand->fd >= 0 || on_demand->off || on_demand->binding)
+        if (on_demand->fd >= 0 || on_demand->binding)
                 return;
-        struct partition *root = broker_root(world->broker);
-        struct partition *partition =
-                *definition->exec_partition ? partition_by_name(world->broker, root, definition->exec_partition) : root;
+        struct partition *partition = partition_of(on_demand);
         on_demand->binding = true;
         int r = partition ? bind_in(on_demand, partition) : -ENOENT;
         on_demand->binding = false;
@@ -174,89 +147,131 @@ static int retry(struct timer *timer) {
         return 0;
 }
 
-/* Programs. */
+/* Failures. */
 
-static void program_exited(struct child *child, int status) {
-        struct program *program = container_of(child, struct program, child);
-        struct on_demand *on_demand = program->on_demand;
-        if (WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_EXIT_EXEC)
-                log_write(LOG_LEVEL_ERROR, "service %s: its program cannot be executed", program->name);
-        else if (WIFEXITED(status) && WEXITSTATUS(status) == SPAWN_EXIT_USER)
-                log_write(LOG_LEVEL_ERROR, "service %s: its user cannot be assumed", program->name);
-        else if (WIFEXITED(status))
-                log_stranger(WEXITSTATUS(status) ? LOG_LEVEL_NOTICE : LOG_LEVEL_DEBUG, "service %s exited with %d",
-                             program->name, WEXITSTATUS(status));
-        else
-                log_stranger(LOG_LEVEL_NOTICE, "service %s was ended by signal %d", program->name, WTERMSIG(status));
-        list_unlink(&program->link);
-        free(program);
-        if (on_demand) {
-                on_demand->program_count--;
+/*
+ * After each failure in a row the pause is twice as long. Connections wait
+ * through the short ones; a long one ends those that wait, by a new listening
+ * socket, and further connects are refused.
+ */
+static void hold_back(struct on_demand *on_demand) {
+        int64_t pause = ACTIVATION_PAUSE_MIN_MS;
+        for (unsigned i = 1; i < on_demand->failures && pause < ACTIVATION_PAUSE_MAX_MS; i++)
+                pause *= 2;
+        if (pause > ACTIVATION_PAUSE_MAX_MS)
+                pause = ACTIVATION_PAUSE_MAX_MS;
+        if (!on_demand->last.was_started && pause < ACTIVATION_PAUSE_REFUSE_MS)
+                pause = ACTIVATION_PAUSE_REFUSE_MS;
+        loop_arm(on_demand->world->loop, &on_demand->hold, pause);
+        if (pause < ACTIVATION_PAUSE_REFUSE_MS)
+                return;
+        on_demand->refuses = true;
+        unbind(on_demand);
+        try_bind(on_demand);
+        log_write(LOG_LEVEL_WARNING, "service %s is held back for %lld ms, its program failed (%u in a row): %s",
+                  on_demand->used.name, (long long)pause, on_demand->failures, on_demand->last.cause);
+}
+
+static void let_go(struct on_demand *on_demand) {
+        loop_disarm(on_demand->world->loop, &on_demand->hold);
+        on_demand->refuses = false;
+}
+
+static int hold_over(struct timer *timer) {
+        struct on_demand *on_demand = container_of(timer, struct on_demand, hold);
+        let_go(on_demand);
+        watch(on_demand);
+        return 0;
+}
+
+void on_demand_failed(struct on_demand *on_demand, const struct failure *failure, bool is_early) {
+        on_demand->last = *failure;
+        on_demand->failures = is_early ? on_demand->failures + 1 : 1;
+        if (is_early)
+                hold_back(on_demand);
+        watch(on_demand);
+}
+
+void on_demand_ended(struct on_demand *on_demand) {
+        on_demand->failures = 0;
+        watch(on_demand);
+}
+
+/* "" when it can be. */
+static void why_not_started(const struct on_demand *on_demand, char ret_cause[TEXT_EXPECTED_SIZE]) {
+        *ret_cause = 0;
+        if (on_demand->refuses) {
+                long long left = on_demand->hold.deadline_ms - loop_now_ms();
+                (void)text_expected(ret_cause, "%.125s; the next try is in %lld s", on_demand->last.cause,
+                                    left > 0 ? (left + 999) / 1000 : 0);
+        } else if (on_demand->used.exec_accept || !on_demand->program_count) {
+                (void)spawn_check(on_demand->used.exec, on_demand->used.exec_user, ret_cause);
+        }
+}
+
+void activation_refresh(struct world *world, const GUID *service_id) {
+        struct service *service = registry_by_id(world->broker, service_id);
+        if (service && service->shell)
+                why_not_started(service->shell, service->cannot_start);
+}
+
+const struct failure *activation_last_failure(const struct service *service) {
+        const struct on_demand *on_demand = service->shell;
+        return on_demand && on_demand->last.time_ms ? &on_demand->last : NULL;
+}
+
+static void tell_problem(const struct on_demand *on_demand, bool is_error, problem_each each, void *userdata,
+                         const char *what, const char *why) {
+        struct problem problem = {.is_error = is_error, .path = on_demand->used.source};
+        (void)text_expected(problem.text, "%s: %s", what, why);
+        each(&problem, userdata);
+}
+
+static void tell_problems(const struct on_demand *on_demand, problem_each each, void *userdata) {
+        char cause[TEXT_EXPECTED_SIZE];
+        why_not_started(on_demand, cause);
+        if (!partition_of(on_demand))
+                tell_problem(on_demand, true, each, userdata, "there is no partition",
+                             on_demand->used.exec_partition);
+        else if (on_demand->unbound)
+                tell_problem(on_demand, true, each, userdata, "its program cannot listen",
+                             rule_sentence(on_demand->unbound));
+        if (*cause)
+                tell_problem(on_demand, true, each, userdata, "its program cannot be started", cause);
+        else if (on_demand->failures)
+                tell_problem(on_demand, false, each, userdata, "its program failed", on_demand->last.cause);
+}
+
+void activation_problems(const struct world *world, const struct service *service, problem_each each, void *userdata) {
+        list_for_each(link, &world->activation->services)
+                if (!service || service == on_demand_of(link)->service)
+                        tell_problems(on_demand_of(link), each, userdata);
+}
+
+/* Starting. */
+
+static void start(struct on_demand *on_demand, struct spawn *request) {
+        int r = program_start(on_demand, request);
+        if (r < 0) {
+                struct failure failure = {.time_ms = loop_wall_ms(), .exit_status = -1};
+                if (spawn_check(on_demand->used.exec, on_demand->used.exec_user, failure.cause) == 0)
+                        (void)text_expected(failure.cause, "%s", strerror(-r));
+                log_stranger(LOG_LEVEL_ERROR, "cannot start service %s: %s", on_demand->used.name, failure.cause);
+                on_demand_failed(on_demand, &failure, true);
+        } else {
                 watch(on_demand);
         }
 }
 
-static int start(struct on_demand *on_demand, struct spawn *request) {
-        struct world *world = on_demand->world;
-        struct program *program = calloc(1, sizeof *program);
-        pid_t pid;
-        if (!program)
-                return -ENOMEM;
-        request->command = on_demand->used.exec;
-        request->user = on_demand->used.exec_user;
-        request->descriptor_limit = world->options.descriptor_limit;
-        int r = spawn(request, &pid);
-        if (r < 0) {
-                free(program);
-                return r;
-        }
-        program->child = (struct child){.exited = program_exited};
-        program->on_demand = on_demand;
-        strcpy(program->name, on_demand->used.name);
-        list_append(&on_demand->programs, &program->link);
-        on_demand->program_count++;
-        r = loop_watch_child(world->loop, &program->child, pid);
-        if (r < 0) {
-                /* Without a way to see it end it may not run. */
-                (void)kill(pid, SIGKILL);
-                (void)waitpid(pid, NULL, 0);
-                list_unlink(&program->link);
-                on_demand->program_count--;
-                free(program);
-        }
-        return r;
-}
-
-/* Whether one more start now is within ACTIVATION_STARTS_MAX in ACTIVATION_STARTS_MS. */
-static bool may_start(struct on_demand *on_demand) {
-        int64_t now = loop_now_ms(), *oldest = &on_demand->starts_ms[on_demand->start_count % ACTIVATION_STARTS_MAX];
-        if (on_demand->start_count >= ACTIVATION_STARTS_MAX && now - *oldest < ACTIVATION_STARTS_MS)
-                return false;
-        *oldest = now;
-        on_demand->start_count++;
-        return true;
-}
-
 static void start_listening_program(struct on_demand *on_demand) {
         char directory[PATH_MAX], socket_variable[PATH_MAX + 16], guid[HV_GUID_TEXT_SIZE];
-        if (!may_start(on_demand)) {
-                log_write(LOG_LEVEL_ERROR, "service %s was started %d times in %d s: off until its drop-in changes",
-                          on_demand->used.name, ACTIVATION_STARTS_MAX, ACTIVATION_STARTS_MS / 1000);
-                on_demand->off = true;
-                unbind(on_demand);
-                return;
-        }
         guid_format(&on_demand->used.service_id, guid);
         world_partition_directory(on_demand->world, on_demand->partition, directory);
         snprintf(socket_variable, sizeof socket_variable, "HVSOCK_SOCKET=%s", directory);
         const char *environment[] = {socket_variable, NULL};
         struct spawn request = {
                 .connection_fd = -1, .listen_fd = on_demand->fd, .listen_name = guid, .environment = environment};
-        int r = start(on_demand, &request);
-        if (r < 0)
-                log_stranger(LOG_LEVEL_ERROR, "cannot start service %s: %s", on_demand->used.name, strerror(-r));
-        else
-                watch(on_demand);
+        start(on_demand, &request);
 }
 
 static void start_connected_program(struct on_demand *on_demand) {
@@ -278,11 +293,7 @@ static void start_connected_program(struct on_demand *on_demand) {
         snprintf(user_variable, sizeof user_variable, "HVSOCK_PEER_UID=%u", peer.uid);
         const char *environment[] = {socket_variable, vm_variable, service_variable, process_variable, user_variable, NULL};
         struct spawn request = {.connection_fd = fd, .listen_fd = -1, .environment = environment};
-        int r = start(on_demand, &request);
-        if (r < 0)
-                log_stranger(LOG_LEVEL_ERROR, "cannot start service %s: %s", on_demand->used.name, strerror(-r));
-        else
-                watch(on_demand);
+        start(on_demand, &request);
 }
 
 static int on_demand_dispatch(struct source *source, uint32_t events) {
@@ -318,15 +329,18 @@ void activation_update(struct world *world, struct service *service) {
                                                 .world = world,
                                                 .service = service,
                                                 .fd = -1,
+                                                .hold = {.expire = hold_over},
                                                 .programs = LIST_INIT(on_demand->programs)};
                 list_append(&world->activation->services, &on_demand->link);
                 service->shell = on_demand;
         } else if (!is_same_demand(&on_demand->used, definition)) {
                 unbind(on_demand);
+                on_demand->last = (struct failure){};
         }
         on_demand->used = *definition;
-        on_demand->off = false;
-        on_demand->start_count = 0;
+        on_demand->failures = 0;
+        let_go(on_demand);
+        watch(on_demand);
         loop_arm(world->loop, &world->activation->retry, 0);
 }
 
@@ -335,13 +349,11 @@ void activation_forget(struct world *world, struct service *service) {
         if (!on_demand)
                 return;
         unbind(on_demand);
-        list_for_each_safe(link, &on_demand->programs) {
-                program_of(link)->on_demand = NULL;
-                list_unlink(link);
-                list_append(&world->activation->orphans, link);
-        }
+        let_go(on_demand);
+        programs_orphan(on_demand, &world->activation->orphans);
         list_unlink(&on_demand->link);
         service->shell = NULL;
+        *service->cannot_start = 0;
         free(on_demand);
 }
 
@@ -377,11 +389,7 @@ void activation_close(struct world *world) {
                 return;
         list_for_each_safe(link, &activation->services)
                 activation_forget(world, on_demand_of(link)->service);
-        list_for_each_safe(link, &activation->orphans) {
-                loop_forget_child(world->loop, &program_of(link)->child);
-                list_unlink(link);
-                free(program_of(link));
-        }
+        programs_forget(&activation->orphans, world->loop);
         loop_disarm(world->loop, &activation->retry);
         free(activation);
         world->activation = NULL;

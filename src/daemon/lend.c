@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "base/log.h"
+#include "daemon/activation.h"
 #include "daemon/probe.h"
 #include "daemon/watchdog.h"
 #include <errno.h>
@@ -295,6 +296,7 @@ static int name_connector(struct client *client, int fd, struct connector_name *
 }
 
 static struct verdict ask_route(struct world *world, const struct connect_request *request, struct route *ret_route) {
+        activation_refresh(world, &request->service_id);
         struct verdict verdict = broker_route(world->broker, request, ret_route);
         if (verdict.error == ENOBUFS) {
                 probe_for_room(world);

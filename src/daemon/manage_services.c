@@ -6,10 +6,26 @@
 
 #include "base/guid.h"
 #include "broker/command.h"
+#include "daemon/activation.h"
+#include "daemon/spawn.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static struct json_object *json_of_failure(const struct failure *failure) {
+        struct json_object *object = json_object_new_object();
+        put_int(object, "timeMs", failure->time_ms);
+        put_string(object, "cause", failure->cause);
+        if (failure->exit_status >= 0)
+                put_int(object, "exitStatus", failure->exit_status);
+        if (failure->signal) {
+                char name[16];
+                snprintf(name, sizeof name, "SIG%s", sigabbrev_np(failure->signal));
+                put_string(object, "signal", name);
+        }
+        return object;
+}
 
 static struct json_object *json_of_service(const struct world *world, const struct service *service) {
         const struct service_definition *definition = &service->definition;
@@ -31,6 +47,9 @@ static struct json_object *json_of_service(const struct world *world, const stru
         put_string(object, "source", definition->source);
         json_object_object_add(object, "counters", json_of_counters(&service->counters));
         json_object_object_add(object, "problems", json_of_problems(world, service));
+        const struct failure *failure = activation_last_failure(service);
+        if (failure)
+                json_object_object_add(object, "lastFailure", json_of_failure(failure));
         return object;
 }
 
@@ -78,6 +97,7 @@ static bool take_name(struct request *request, const char *name, char *ret, size
 static bool check_demand(struct request *request, const struct service_definition *definition) {
         struct command command;
         bool has_exec = *definition->exec;
+        int user;
         const char *about = *definition->exec_user ? "user" : *definition->exec_partition ? "partition" : "accept";
         if (has_exec && command_split(definition->exec, &command) < 0)
                 request_invalid(request, "exec", "an absolute path and arguments, each quote closed");
@@ -85,6 +105,10 @@ static bool check_demand(struct request *request, const struct service_definitio
                 request_invalid(request, "wildcardBinds", "true with exec, whose listener is bound to the wildcard");
         else if (!has_exec && (*definition->exec_user || *definition->exec_partition || definition->exec_accept))
                 request_invalid(request, about, "exec with it, whose program it is about");
+        else if ((user = spawn_check_user(definition->exec_user)) < 0)
+                request_invalid(request, "user", user == -EPERM ? "the world's own user: only root may start a program as "
+                                                                  "another"
+                                                                : "a user of this host");
         else
                 return true;
         return false;

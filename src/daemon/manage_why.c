@@ -5,6 +5,7 @@
 #include "daemon/manage_request.h"
 
 #include "base/guid.h"
+#include "daemon/activation.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,7 @@ static uint32_t *given_groups(struct json_object *array, unsigned *ret_count) {
 static void reply_why(struct request *request, const struct connect_request *connect) {
         struct broker *broker = request->world->broker;
         struct route route = {};
+        activation_refresh(request->world, &connect->service_id);
         struct verdict verdict = broker_route(broker, connect, &route);
         bool allowed = verdict.error == 0;
         char text[HV_REFUSAL_TEXT_SIZE], advice[RULE_ADVICE_SIZE];

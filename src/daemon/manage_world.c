@@ -6,6 +6,7 @@
 
 #include "base/fd.h"
 #include "base/guid.h"
+#include "daemon/activation.h"
 #include "daemon/services.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -145,6 +146,7 @@ static void add_service_problem(const struct problem *problem, void *userdata) {
 struct json_object *json_of_problems(const struct world *world, const struct service *service) {
         struct json_object *problems = json_object_new_array();
         services_problems(world, service ? &service->definition.service_id : NULL, add_service_problem, problems);
+        activation_problems(world, service, add_service_problem, problems);
         return problems;
 }
 

@@ -8,6 +8,7 @@
 #include "daemon/spawn.h"
 #include "base/fd.h"
 #include "broker/command.h"
+#include "broker/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -53,16 +54,30 @@ static int add_variable(struct prepared *prepared, const char *format, ...) {
         return 0;
 }
 
-static int find_user(const char *user, struct prepared *prepared) {
+/* "" is the broker's own user, who need not have an entry: *ret_found is NULL then. */
+static int find_user(const char *user, char buffer[PASSWD_SIZE], struct passwd *entry, struct passwd **ret_found) {
+        int r = *user ? getpwnam_r(user, entry, buffer, PASSWD_SIZE, ret_found)
+                      : getpwuid_r(geteuid(), entry, buffer, PASSWD_SIZE, ret_found);
+        if (r || !*ret_found) {
+                *ret_found = NULL;
+                return *user ? -ENOENT : 0;
+        }
+        return *user && (*ret_found)->pw_uid != geteuid() && geteuid() != 0 ? -EPERM : 0;
+}
+
+int spawn_check_user(const char *user) {
         char buffer[PASSWD_SIZE];
         struct passwd entry, *found;
-        int r = *user ? getpwnam_r(user, &entry, buffer, sizeof buffer, &found)
-                      : getpwuid_r(geteuid(), &entry, buffer, sizeof buffer, &found);
-        if (r || !found)
-                return *user ? -ENOENT : 0;
+        return find_user(user, buffer, &entry, &found);
+}
+
+static int take_user(const char *user, struct prepared *prepared) {
+        char buffer[PASSWD_SIZE];
+        struct passwd entry, *found;
+        int r = find_user(user, buffer, &entry, &found);
+        if (r < 0 || !found)
+                return r;
         if (*user && found->pw_uid != geteuid()) {
-                if (geteuid() != 0)
-                        return -EPERM;
                 prepared->change_user = true;
                 prepared->uid = found->pw_uid;
                 prepared->gid = found->pw_gid;
@@ -109,8 +124,16 @@ static void write_pid(char *at, pid_t pid) {
         *at = 0;
 }
 
+/* The descriptor closes by itself when the program begins. */
 __attribute__((noreturn))
-static void run(const struct spawn *spawn, struct prepared *prepared) {
+static void give_up(int report_fd, bool is_user) {
+        struct spawn_failure failure = {.error = errno, .is_user = is_user};
+        (void)!write(report_fd, &failure, sizeof failure);
+        _exit(EXIT_FAILURE);
+}
+
+__attribute__((noreturn))
+static void run(const struct spawn *spawn, struct prepared *prepared, int report_fd) {
         struct rlimit limit;
         sigset_t none;
         for (int signal_number = 1; signal_number < NSIG; signal_number++)
@@ -122,13 +145,16 @@ static void run(const struct spawn *spawn, struct prepared *prepared) {
 
         /* First out of the way of the numbers they are to get. */
         int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        int connection_fd = spawn->connection_fd < 0 ? -1 : fcntl(spawn->connection_fd, F_DUPFD, LISTEN_FD + 1);
-        int listen_fd = spawn->listen_fd < 0 ? -1 : fcntl(spawn->listen_fd, F_DUPFD, LISTEN_FD + 1);
+        int connection_fd = spawn->connection_fd < 0 ? -1 : fcntl(spawn->connection_fd, F_DUPFD, LISTEN_FD + 2);
+        int listen_fd = spawn->listen_fd < 0 ? -1 : fcntl(spawn->listen_fd, F_DUPFD, LISTEN_FD + 2);
+        int first_free = listen_fd < 0 ? LISTEN_FD : LISTEN_FD + 1;
+        report_fd = fcntl(report_fd, F_DUPFD, LISTEN_FD + 2);
         dup2(connection_fd < 0 ? null_fd : connection_fd, 0);
         dup2(connection_fd < 0 ? 2 : connection_fd, 1);
         if (listen_fd >= 0)
                 dup2(listen_fd, LISTEN_FD);
-        close_range(listen_fd < 0 ? LISTEN_FD : LISTEN_FD + 1, ~0u, 0);
+        report_fd = dup3(report_fd, first_free, O_CLOEXEC);
+        close_range((unsigned)first_free + 1, ~0u, 0);
 
         if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && spawn->descriptor_limit && spawn->descriptor_limit <= limit.rlim_max) {
                 limit.rlim_cur = spawn->descriptor_limit;
@@ -136,31 +162,66 @@ static void run(const struct spawn *spawn, struct prepared *prepared) {
         }
         if (prepared->change_user && (setgroups((size_t)prepared->group_count, prepared->groups) < 0 ||
                                       setgid(prepared->gid) < 0 || setuid(prepared->uid) < 0))
-                _exit(SPAWN_EXIT_USER);
+                give_up(report_fd, true);
         if (chdir("/") < 0)
-                _exit(SPAWN_EXIT_EXEC);
+                give_up(report_fd, false);
         if (prepared->listen_pid)
                 write_pid(prepared->listen_pid, getpid());
         execve(prepared->command.words[0], prepared->command.words, prepared->environment);
-        _exit(SPAWN_EXIT_EXEC);
+        give_up(report_fd, false);
 }
 
-int spawn(const struct spawn *spawn_request, pid_t *ret_pid) {
+int spawn(const struct spawn *spawn_request, pid_t *ret_pid, int *ret_report_fd) {
         cleanup(freep) struct prepared *prepared = calloc(1, sizeof *prepared);
+        cleanup(fd_closep) int report_fd = -1, child_report_fd = -1;
+        int ends[2];
         if (!prepared)
                 return -ENOMEM;
         int r = command_split(spawn_request->command, &prepared->command);
         if (!r)
-                r = find_user(spawn_request->user, prepared);
+                r = take_user(spawn_request->user, prepared);
         if (!r)
                 r = fill_environment(spawn_request, prepared);
+        if (!r && pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+                r = -errno;
         if (r < 0)
                 return r;
+        report_fd = ends[0];
+        child_report_fd = ends[1];
         pid_t pid = fork();
         if (pid < 0)
                 return -errno;
         if (pid == 0)
-                run(spawn_request, prepared);
+                run(spawn_request, prepared, child_report_fd);
         *ret_pid = pid;
+        *ret_report_fd = fd_take(report_fd);
         return 0;
+}
+
+bool spawn_report(int report_fd, struct spawn_failure *ret_failure) {
+        return read(report_fd, ret_failure, sizeof *ret_failure) == sizeof *ret_failure;
+}
+
+int spawn_check(const char *command, const char *user, char ret_cause[TEXT_EXPECTED_SIZE]) {
+        struct command split;
+        struct stat status;
+        int r = command_split(command, &split);
+        if (!r)
+                r = spawn_check_user(user);
+        if (r == -ENOENT)
+                (void)text_expected(ret_cause, "its user does not exist");
+        else if (r == -EPERM)
+                (void)text_expected(ret_cause, "only root may start it as another user");
+        if (r < 0)
+                return r;
+        const char *path = split.words[0];
+        if (stat(path, &status) < 0)
+                r = -errno;
+        else if (!S_ISREG(status.st_mode))
+                r = S_ISDIR(status.st_mode) ? -EISDIR : -EACCES;
+        else if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+                r = -errno;
+        if (r < 0)
+                (void)text_expected(ret_cause, "%s", strerror(-r));
+        return r;
 }

@@ -8,9 +8,6 @@
 
 #include "daemon/world.h"
 
-#define SPAWN_EXIT_EXEC 203  /* exit codes as systemd's: the program cannot be executed */
-#define SPAWN_EXIT_USER 217  /* its user cannot be assumed */
-
 struct spawn {
         const char *command;     /* for command_split() */
         const char *user;        /* "" for the broker's own */
@@ -21,5 +18,21 @@ struct spawn {
         uint64_t descriptor_limit;
 };
 
+/* What comes between fork and the program. */
+struct spawn_failure {
+        int error;
+        bool is_user; /* its user cannot be assumed; else it cannot be executed */
+};
+
 /* -EINVAL command, -ENOENT user, -EPERM a user that only root could assume, or fork's errors. */
-int spawn(const struct spawn *spawn, pid_t *ret_pid);
+int spawn(const struct spawn *spawn, pid_t *ret_pid, int *ret_report_fd);
+/* Of a process that has ended: whether it never became the program, and why. */
+bool spawn_report(int report_fd, struct spawn_failure *ret_failure);
+
+/*
+ * Why it could not be started now, so far as can be told without trying. The
+ * cause names neither files nor users, since whoever connects is told it.
+ */
+int spawn_check(const char *command, const char *user, char ret_cause[TEXT_EXPECTED_SIZE]);
+/* 0, -ENOENT or -EPERM as of spawn(). */
+int spawn_check_user(const char *user);

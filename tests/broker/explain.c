@@ -46,6 +46,16 @@ TEST(a_partition_is_named_by_its_path_and_an_unknown_one_by_its_guid) {
         check_explained(&world, &host, &NOWHERE, &UNREGISTERED, RULE_UNKNOWN_PARTITION, expected);
 }
 
+TEST(a_program_that_cannot_be_started_is_told_with_the_cause) {
+        WORLD(world);
+        struct caller caller = root_in(world.web01);
+        struct verdict verdict = {ECONNREFUSED, RULE_EXEC_FAILED};
+        char text[HV_REFUSAL_TEXT_SIZE];
+        strcpy(world.service->cannot_start, "it exited with 1");
+        broker_explain(world.broker, &caller, &HV_GUID_PARENT, &SERVICE, &verdict, text, sizeof text);
+        check(!strncmp(text, "the service's program cannot be started: it exited with 1 [exec-failed]: vm web01", 80));
+}
+
 TEST(a_caller_does_not_learn_whose_vm_id_it_must_not_address) {
         WORLD(world);
         struct caller container = root_in(world.jail);

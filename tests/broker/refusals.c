@@ -148,6 +148,29 @@ TEST(without_wildcard_binds_wildcard_and_children_are_bound_but_accept_nobody) {
         check_refused(dial(&world, world.web02, &HV_GUID_PARENT), ECONNREFUSED, RULE_WILDCARD_FORBIDDEN);
 }
 
+TEST(a_service_whose_program_cannot_be_started_refuses_where_its_listener_would_be_chosen) {
+        WORLD(world);
+        struct caller owner = root_in(world.host);
+        struct bind_request request = {.caller = &owner,
+                                       .vm_id = HV_GUID_WILDCARD,
+                                       .service_id = SERVICE,
+                                       .socket_type = SOCK_STREAM,
+                                       .on_demand = true};
+        struct verdict verdict;
+        struct listener *listener;
+        check_ok(broker_bind(world.broker, &request, &verdict, &listener));
+        check_allowed(verdict);
+        check_allowed(dial(&world, world.web01, &HV_GUID_PARENT));
+        strcpy(world.service->cannot_start, "No such file or directory");
+        check_refused(dial(&world, world.web01, &HV_GUID_PARENT), ECONNREFUSED, RULE_EXEC_FAILED);
+        /* A listener that needs no program is asked for none. */
+        struct listener *exact = listening(&world, world.host, &world.web01->vm_id);
+        check(route_of(&world, world.web01, &HV_GUID_PARENT).listener == exact);
+        check_refused(dial(&world, world.web02, &HV_GUID_PARENT), ECONNREFUSED, RULE_EXEC_FAILED);
+        *world.service->cannot_start = 0;
+        check_allowed(dial(&world, world.web02, &HV_GUID_PARENT));
+}
+
 TEST(without_wildcard_binds_other_words_accept_as_before) {
         WORLD(world);
         change_service(&world, true, false);

@@ -5,6 +5,7 @@
 #include "bare_world.h"
 #include "base/fd.h"
 #include "base/guid.h"
+#include "broker/verdict.h"
 #include "daemon/activation.h"
 #include "test.h"
 #include <fcntl.h>
@@ -121,21 +122,71 @@ static unsigned lines_of(const char *path) {
         return count;
 }
 
-TEST(a_program_that_keeps_failing_is_off_until_its_drop_in_changes) {
+/* Whether a connect is refused by the program's own rule, with this cause. */
+static bool is_refused(const char *cause) {
+        struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        struct wire_reply reply;
+        cleanup(fd_closep) int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        tell(client, &request, fd);
+        hear(client, &reply);
+        return reply.error == ECONNREFUSED && reply.rule == RULE_EXEC_FAILED && strstr(reply.text, cause);
+}
+
+TEST(a_program_that_keeps_failing_is_held_back_until_its_drop_in_changes) {
         char script[PATH_MAX + 64];
         int fd = -1;
         bare_new(&world);
-        snprintf(script, sizeof script, "echo x >> %s/starts\nexit 1\n", world.root);
+        snprintf(script, sizeof script, "echo x >> %s/starts\nexit 3\n", world.root);
         program(script, "");
         bare_start(&world);
         client = bare_client(&world);
         until(connects(&fd));
-        until(!connects(NULL));
-        check_equal(lines_of("starts"), ACTIVATION_STARTS_MAX);
-        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ECONNREFUSED);
-        program(script, "# mended\n");
-        until(connects(NULL));
+        until(is_refused("it exited with 3; the next try is in"));
+        /* The connection waited for pauses of 50, 100, 200, 400 and 800 ms; the next is longer, and ended it. */
+        check_equal(lines_of("starts"), 6);
+        char byte;
+        check_errno(read(fd, &byte, 1), ECONNRESET);
         fd_close(fd);
+        program(script, "# mended\n");
+        until(connects(&fd));
+        until(lines_of("starts") == 7);
+        fd_close(fd);
+        end();
+}
+
+TEST(a_program_that_accepts_nothing_and_ends_well_is_held_back_too) {
+        int fd = -1;
+        begin("exit 0", "");
+        until(connects(&fd));
+        until(is_refused("is Accept=yes missing?; the next try is in"));
+        fd_close(fd);
+        end();
+}
+
+TEST(while_its_program_does_not_exist_a_service_refuses_and_then_it_starts) {
+        char path[PATH_MAX], text[64];
+        int fd = -1;
+        begin("echo x", "Accept=yes\n");
+        until(connects(&fd));
+        read_all(fd, text, sizeof text);
+        fd_close(fd);
+        bare_path(&world, "program", path);
+        must(chmod(path, 0644));
+        check(is_refused("cannot be started: Permission denied [exec-failed]"));
+        must(unlink(path));
+        check(is_refused("cannot be started: No such file or directory [exec-failed]"));
+        must(mkdir(path, 0755));
+        check(is_refused("cannot be started: Is a directory [exec-failed]"));
+        must(rmdir(path));
+        program("echo x", "Accept=yes\n");
+        until(connects(&fd));
+        fd_close(fd);
+        end();
+}
+
+TEST(while_its_user_does_not_exist_a_service_refuses) {
+        begin("echo x", "User=nobody-of-this-name\n");
+        until(is_refused("its user does not exist"));
         end();
 }
 
@@ -156,12 +207,18 @@ TEST(no_more_programs_run_at_once_than_allowed_and_the_rest_wait) {
         end();
 }
 
-TEST(a_program_that_cannot_be_executed_ends_its_connection) {
-        char text[64];
+TEST(a_program_whose_interpreter_is_missing_ends_its_connection_and_refuses_the_next) {
+        char path[PATH_MAX], text[64];
         int fd = -1;
         begin("", "Accept=yes\n");
-        bare_service(&world, "services", &SERVICE, "ElementName=None\nExec=/nonexistent/program\nAccept=yes\n");
-        until(connects(&fd) && (read_all(fd, text, sizeof text), fd_close(fd), !*text));
+        bare_write(&world, "program", "#!/nonexistent/interpreter\n");
+        bare_path(&world, "program", path);
+        must(chmod(path, 0755));
+        until(connects(&fd) && (read_all(fd, text, sizeof text), fd_close(fd), true));
+        check_string(text, "");
+        until(is_refused("it cannot be executed: No such file or directory; the next try is in 1 s"));
+        until(connects(&fd)); /* after the pause */
+        fd_close(fd);
         bare_check_alive(&world);
         end();
 }

@@ -142,20 +142,63 @@ TEST(a_service_on_demand_runs_as_its_user) {
         end_world_without(world, &service_id);
 }
 
-TEST(a_service_that_cannot_be_started_harms_nobody_else) {
+TEST(a_service_that_cannot_be_started_says_why_and_harms_nobody_else) {
         struct world *world = world_family();
         GUID service_id = service_numbered(24);
-        char text[8];
+        char id[HV_GUID_TEXT_SIZE];
+        hv_guid_format(&service_id, id);
         world_write_service(world, &service_id, "Broken", "Exec=/nonexistent/program\nAccept=yes\n");
         world_await_service(world, &service_id, "/name", "Broken");
         struct program *web01 = program_in(world, "web01");
-        for (unsigned i = 0; i < 5; i++) {
-                int connected = dial(web01, &HV_GUID_PARENT, &service_id);
-                if (connected < 0)
-                        continue;
-                check(receive_text(web01, connected, text, sizeof text) <= 0 && errno != ETIMEDOUT);
-                must(close_in(web01, connected));
-        }
+        await(dial(web01, &HV_GUID_PARENT, &service_id) < 0 && !strcmp(last_refusal(web01).rule_name, "exec-failed"));
+        check_errno(dial(web01, &HV_GUID_PARENT, &service_id), ECONNREFUSED);
+        check(strstr(last_refusal(web01).text, "cannot be started: No such file or directory"));
+        struct json_object *reply = manage(world, "Why", "{\"from\":\"web01\",\"vmId\":\"parent\",\"service\":\"%s\"}", id);
+        check_string(text_at(reply, "/rule"), "exec-failed");
+        check(strstr(text_at(reply, "/text"), "No such file or directory"));
+        json_object_put(reply);
+        reply = manage(world, "GetWorld", "{}");
+        check_equal(length_at(reply, "/problems"), 1);
+        check(strstr(text_at(reply, "/problems/0/what"), id));
+        check_string(text_at(reply, "/problems/0/why"), "its program cannot be started: No such file or directory");
+        json_object_put(reply);
         check_equal(reach(world, "web01", &HV_GUID_PARENT, "host", &HV_GUID_WILDCARD, &ECHO), 0);
         end_world_without(world, &service_id);
+}
+
+TEST(how_a_program_failed_last_is_shown_with_its_service) {
+        struct world *world = world_family();
+        GUID service_id = service_numbered(25);
+        char id[HV_GUID_TEXT_SIZE], text[8];
+        hv_guid_format(&service_id, id);
+        world_write_service(world, &service_id, "Failing", "Exec=/bin/sh -c 'exit 7'\nAccept=yes\n");
+        world_await_service(world, &service_id, "/name", "Failing");
+        struct program *web01 = program_in(world, "web01");
+        int connected = -1;
+        check(await((connected = dial(web01, &HV_GUID_PARENT, &service_id)) >= 0));
+        check_equal(must(receive_text(web01, connected, text, sizeof text)), 0);
+        must(close_in(web01, connected));
+        world_await_service(world, &service_id, "/lastFailure/exitStatus", "7");
+        struct json_object *reply = manage(world, "GetService", "{\"service\":\"%s\"}", id);
+        check_string(text_at(reply, "/service/lastFailure/cause"), "it exited with 7");
+        check_string(text_at(reply, "/service/problems/0/why"), "its program failed: it exited with 7");
+        json_object_put(reply);
+        end_world_without(world, &service_id);
+}
+
+TEST(what_can_never_work_is_refused_and_what_may_come_later_is_a_problem) {
+        struct world *world = world_family();
+        static const char *const refused[] = {
+                "\"exec\":\"/bin/cat\",\"wildcardBinds\":false", "\"exec\":\"/bin/cat\",\"user\":\"nobody-of-this-name\"",
+                "\"exec\":\"/bin/cat '\"", "\"user\":\"root\"", "\"accept\":true", "\"partition\":\"web01\"",
+        };
+        for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+                manage_refused(world, "Invalid", "AddService", "{\"name\":\"Never\",%s}", refused[i]);
+        struct json_object *reply = manage(world, "AddService",
+                                           "{\"name\":\"Later\",\"exec\":\"/nonexistent/program\",\"partition\":\"web09\"}");
+        check_equal(length_at(reply, "/service/problems"), 2);
+        check_string(text_at(reply, "/service/problems/0/why"), "there is no partition: web09");
+        json_object_put(reply);
+        json_object_put(manage(world, "RemoveService", "{\"service\":\"Later\"}"));
+        world_end(world);
 }
