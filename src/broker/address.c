@@ -147,3 +147,57 @@ unsigned address_accepting(const struct resolution *from, GUID ret_vm_ids[ADDRES
         ret_vm_ids[count++] = HV_GUID_WILDCARD;
         return count;
 }
+
+/* Who stands where `target` sees `dial_back_vm_id`: the inverse of relate(). */
+static struct partition *standing_at(const struct broker *broker, struct partition *target, const GUID *dial_back_vm_id) {
+        if (guid_equal(dial_back_vm_id, &HV_GUID_LOOPBACK))
+                return target;
+        if (guid_equal(dial_back_vm_id, &HV_GUID_PARENT))
+                return target->parent;
+        struct partition *source = partition_by_id(broker, dial_back_vm_id);
+        bool is_near = source && source != target && source->parent &&
+                       (source->parent == target || source->parent == target->parent);
+        return is_near ? source : NULL;
+}
+
+struct search {
+        unsigned *budget;
+        bool (*is_source)(const struct partition *partition, void *userdata);
+        void *userdata;
+};
+
+static struct partition *find_passing(const struct search *search, const struct partition *above) {
+        list_for_each(link, &above->children) {
+                struct partition *partition = container_of(link, struct partition, sibling_link);
+                if (partition->kind != HV_PARTITION_CONTAINER)
+                        continue;
+                if (*search->budget == 0)
+                        return NULL;
+                --*search->budget;
+                if (partition->passthru && search->is_source(partition, search->userdata))
+                        return partition;
+                struct partition *found = find_passing(search, partition);
+                if (found)
+                        return found;
+        }
+        return NULL;
+}
+
+struct partition *address_source(const struct broker *broker, struct partition *target, const GUID *dial_back_vm_id,
+                                 unsigned *budget, bool (*is_source)(const struct partition *partition, void *userdata),
+                                 void *userdata) {
+        const struct search search = {budget, is_source, userdata};
+        struct partition *vm = virtual_machine_of(target);
+        struct partition *sources[] = {standing_at(broker, target, dial_back_vm_id),
+                                       vm == target ? NULL : standing_at(broker, vm, dial_back_vm_id)};
+        for (unsigned i = 0; i < 2; i++)
+                if (sources[i] && is_source(sources[i], userdata))
+                        return sources[i];
+        for (unsigned i = 0; i < 2; i++) {
+                bool is_passed = sources[i] && sources[i]->kind == HV_PARTITION_VM;
+                struct partition *found = is_passed ? find_passing(&search, sources[i]) : NULL;
+                if (found)
+                        return found;
+        }
+        return NULL;
+}

@@ -39,3 +39,12 @@ struct verdict address_bindable(const struct broker *broker, struct partition *p
 /* The bound VmIds that accept this connector, the most specific first. Returns how many. */
 #define ADDRESS_ACCEPTING_MAX 3u
 unsigned address_accepting(const struct resolution *from, GUID ret_vm_ids[ADDRESS_ACCEPTING_MAX]);
+
+/*
+ * The way back: which partition opened a channel to a listener of `target` that dials it back at `dial_back_vm_id`.
+ * `is_source` knows it; asked are only those whom the tables allow, which are two at most, and containers that pass
+ * through a VM, for each of which that is looked at *budget goes down by one. NULL: none, or the budget is spent.
+ */
+struct partition *address_source(const struct broker *broker, struct partition *target, const GUID *dial_back_vm_id,
+                                 unsigned *budget, bool (*is_source)(const struct partition *partition, void *userdata),
+                                 void *userdata);

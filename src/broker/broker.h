@@ -54,7 +54,7 @@ struct channel {
         struct service *service; /* whose counters it is in; NULL when unregistered */
         uint32_t from_pid, from_uid, to_pid;
         int socket_type;
-        int64_t since_ms;
+        int64_t since_ms; /* 0: it is older than this broker */
         bool remaining; /* its service was disabled and the kernel lets nobody end it */
         struct list all_link, listener_link;
         struct table_link id_link;
@@ -136,6 +136,11 @@ struct verdict broker_route(const struct broker *broker, const struct connect_re
 
 int broker_opened(struct broker *broker, const struct connect_request *request, const struct route *route,
                   const GUID *ephemeral_id, int64_t now_ms, struct channel **ret_channel);
+/*
+ * Puts back a channel found open after a restart, of which the caller fills all but the service and the links: no
+ * permission is asked, no quota refuses, and it counts as open, not as opened. -EEXIST.
+ */
+int broker_restore_channel(struct broker *broker, const struct channel *channel, struct channel **ret_channel);
 void broker_closed(struct broker *broker, struct channel *channel);
 struct channel *broker_channel_find(const struct broker *broker, const GUID *ephemeral_id);
 struct channel *broker_channel_next(const struct broker *broker, const struct channel *after);

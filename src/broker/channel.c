@@ -8,59 +8,82 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void count_opened(struct counters *counters) {
-        counters->channels_now++;
-        counters->channels_total++;
+static void count_opened(struct channel *channel) {
+        channel->from->counters.channels_total++;
+        if (channel->to != channel->from)
+                channel->to->counters.channels_total++;
+        if (channel->service)
+                channel->service->counters.channels_total++;
+}
+
+/* A copy of `channel` goes into the books. */
+static int put_channel(struct broker *broker, const struct channel *channel, struct channel **ret_channel) {
+        struct user *user = user_of(broker, channel->from_uid, channel->from);
+        if (!user)
+                return -ENOMEM;
+        struct channel *put = malloc(sizeof *put);
+        if (!put)
+                goto no_memory;
+        *put = *channel;
+        put->service = registry_by_id(broker, &put->service_id);
+        uint64_t hash = table_hash(&broker->channels_by_id, &put->ephemeral_id, sizeof put->ephemeral_id);
+        if (table_insert(&broker->channels_by_id, &put->id_link, hash))
+                goto no_memory;
+        list_append(&broker->channels, &put->all_link);
+        list_init(&put->listener_link);
+        if (put->listener) {
+                list_append(&put->listener->channels, &put->listener_link);
+                put->listener->channel_count++;
+        }
+        user->channels++;
+        put->from->opened_count++;
+        put->from->channel_count++;
+        put->from->counters.channels_now++;
+        if (put->to != put->from) {
+                put->to->channel_count++;
+                put->to->counters.channels_now++;
+        }
+        if (put->service)
+                put->service->counters.channels_now++;
+        *ret_channel = put;
+        return 0;
+
+no_memory:
+        free(put);
+        user_settle(broker, user);
+        return -ENOMEM;
 }
 
 int broker_opened(struct broker *broker, const struct connect_request *request, const struct route *route,
                   const GUID *ephemeral_id, int64_t now_ms, struct channel **ret_channel) {
         const struct caller *caller = request->caller;
         struct listener *listener = route->listener;
-        struct user *user = user_of(broker, caller->uid, caller->partition);
-        if (!user)
-                return -ENOMEM;
-        struct channel *channel = calloc(1, sizeof *channel);
-        if (!channel)
-                goto no_memory;
-        *channel = (struct channel){
-                .ephemeral_id = *ephemeral_id,
-                .from = caller->partition,
-                .to = listener->partition,
-                .listener = listener,
-                .service = registry_by_id(broker, &request->service_id),
-                .service_id = request->service_id,
-                .dialled_vm_id = request->vm_id,
-                .from_pid = caller->pid,
-                .from_uid = caller->uid,
-                .to_pid = listener->pid,
-                .socket_type = listener->socket_type,
-                .since_ms = now_ms,
-        };
-        uint64_t hash = table_hash(&broker->channels_by_id, ephemeral_id, sizeof *ephemeral_id);
-        if (table_insert(&broker->channels_by_id, &channel->id_link, hash))
-                goto no_memory;
-        list_append(&broker->channels, &channel->all_link);
-        list_append(&listener->channels, &channel->listener_link);
-        listener->channel_count++;
-        user->channels++;
-        channel->from->opened_count++;
-        channel->from->channel_count++;
-        count_opened(&channel->from->counters);
-        if (channel->to != channel->from) {
-                channel->to->channel_count++;
-                count_opened(&channel->to->counters);
-        }
-        if (channel->service)
-                count_opened(&channel->service->counters);
+        struct channel *channel;
+        int r = put_channel(broker,
+                            &(struct channel){.ephemeral_id = *ephemeral_id,
+                                              .from = caller->partition,
+                                              .to = listener->partition,
+                                              .listener = listener,
+                                              .service_id = request->service_id,
+                                              .dialled_vm_id = request->vm_id,
+                                              .from_pid = caller->pid,
+                                              .from_uid = caller->uid,
+                                              .to_pid = listener->pid,
+                                              .socket_type = listener->socket_type,
+                                              .since_ms = now_ms},
+                            &channel);
+        if (r)
+                return r;
+        count_opened(channel);
         broker_tell(broker, &(struct event){.kind = EVENT_OPEN, .channel = channel});
         *ret_channel = channel;
         return 0;
+}
 
-no_memory:
-        free(channel);
-        user_settle(broker, user);
-        return -ENOMEM;
+int broker_restore_channel(struct broker *broker, const struct channel *channel, struct channel **ret_channel) {
+        if (broker_channel_find(broker, &channel->ephemeral_id))
+                return -EEXIST;
+        return put_channel(broker, channel, ret_channel);
 }
 
 void broker_closed(struct broker *broker, struct channel *channel) {

@@ -22,8 +22,9 @@ static void put_process(struct libscols_line *line, unsigned column, struct json
 }
 
 static void put_state(struct libscols_line *line, struct json_object *object) {
-        char age[AGE_SIZE];
-        format_age(field_int(object, "sinceMs"), age);
+        char age[AGE_SIZE] = "";
+        if (field_int(object, "sinceMs"))
+                format_age(field_int(object, "sinceMs"), age);
         listing_cell(line, 0, "%s/%s", field_text(object, "state"), field_text(object, "type"));
         listing_cell(line, 3, "%s", service_of(object));
         listing_cell(line, 5, "%s", age);
@@ -75,6 +76,7 @@ const struct verb verb_ls = {
         .synopsis = "",
         .summary = "list listeners and open channels: both ends, service, process, age",
         .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. PROCESS is\n"
-                   "who listens, or who connected. \"remaining\" channels belong to a disabled service.",
+                   "who listens, or who connected. \"remaining\" channels belong to a disabled service. A channel\n"
+                   "without AGE is older than this hvsockd.",
         .options = options,
         .run = run_ls};

@@ -187,7 +187,7 @@ static int ephemeral_id(GUID *ret) {
         return 0;
 }
 
-static uint64_t connector_tag(const struct connector_name *name, const struct world *world, const GUID *partition_id) {
+uint64_t connector_tag(const struct connector_name *name, const struct world *world, const GUID *partition_id) {
         uint8_t bytes[CONNECTOR_TAGGED_SIZE];
         connector_name_tagged_bytes(name, partition_id, bytes);
         return siphash(world->key, bytes, sizeof bytes);

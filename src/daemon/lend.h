@@ -24,6 +24,8 @@ int listener_bind_socket(const struct world *world, const struct listener *liste
 /* The file name of a listener, as bind(2) and connect(2) want it in the listeners directory. */
 socklen_t listener_address(const struct listener *listener, struct sockaddr_un *ret_address);
 
+/* The tag that a name has if this world's broker gave it to a connector of this partition. */
+uint64_t connector_tag(const struct connector_name *name, const struct world *world, const GUID *partition_id);
 /* Fills the random ephemeral ServiceId and the tag. */
 int connector_name_seal(struct connector_name *name, const struct world *world, const GUID *partition_id);
 

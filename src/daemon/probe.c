@@ -40,6 +40,10 @@ uint64_t network_of(int fd) {
         return getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) < 0 ? 0 : cookie;
 }
 
+uint64_t probe_network(const struct world *world) {
+        return world->probe->network;
+}
+
 static bool is_seen(const struct probe *probe, const struct channel_shell *shell) {
         return shell->network && shell->network == probe->network;
 }

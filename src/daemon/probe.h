@@ -62,6 +62,9 @@ void probe_close(struct world *world);
 /* Cookie of the network namespace of a socket, which for a client is that of who connected; 0 when there is none. */
 uint64_t network_of(int fd);
 
+/* That of the broker itself, where it sees abstract names. */
+uint64_t probe_network(const struct world *world);
+
 /* Puts a new listener in the care of this room. -ENOMEM. */
 int probe_add_listener(struct world *world, struct listener *listener, struct process *process);
 bool listener_is_alive(const struct world *world, const struct listener *listener);

@@ -72,10 +72,11 @@ static bool recover(struct world *world, const char *file_name) {
         return r == 0;
 }
 
-/* Listeners whose services were disabled while no broker ran. */
+/* What is open of services that were disabled while no broker ran. */
 static void end_disabled(struct world *world) {
         for (struct service *service = NULL; (service = registry_next(world->broker, service));)
-                if (!service->definition.enabled && service->counters.listeners_now)
+                if (!service->definition.enabled &&
+                    (service->counters.listeners_now || service->counters.channels_now))
                         (void)revoke_service(world, &service->definition.service_id);
 }
 
@@ -99,8 +100,9 @@ int recovery_run(struct world *world) {
                                   entry->d_name, strerror(errno));
         }
         closedir(directory);
-        end_disabled(world);
         if (found)
                 log_write(LOG_LEVEL_INFO, "found %u listeners of a former broker", found);
+        recovery_channels(world);
+        end_disabled(world);
         return 0;
 }

@@ -8,7 +8,7 @@
  * The broker (pure) decides; the rooms below do: partitions.c keeps definitions
  * and each partition's control socket, clients.c talks to libraries, lend.c
  * binds and connects the descriptors they lend, probe.c finds out who is still
- * alive, recovery.c reads the listeners directory after a restart, services.c
+ * alive, recovery.c finds what was open before a restart, services.c
  * reads drop-ins and watches them, revoke.c ends what a disabled service has
  * open, activation.c starts services on demand, manage.c serves the management
  * interface.

@@ -169,6 +169,87 @@ TEST(a_channel_is_found_by_its_ephemeral_id_until_it_closes) {
         check(!broker_channel_find(world.broker, &ephemeral_id));
 }
 
+static struct channel found_open(struct world *world, struct listener *listener, uint32_t id) {
+        return (struct channel){
+                .ephemeral_id = guid_numbered(id),
+                .from = world->web01,
+                .to = world->host,
+                .listener = listener,
+                .service_id = SERVICE,
+                .dialled_vm_id = HV_GUID_PARENT,
+                .from_pid = 812,
+                .from_uid = 1000,
+                .to_pid = 813,
+                .socket_type = SOCK_STREAM,
+        };
+}
+
+TEST(a_channel_found_open_counts_as_open_but_not_as_opened) {
+        WORLD(world);
+        struct heard heard = {};
+        struct listener *listener = listening(&world, world.host, &HV_GUID_WILDCARD);
+        struct channel found = found_open(&world, listener, 1), *channel;
+        broker_observe(world.broker, hear, &heard);
+        check_ok(broker_restore_channel(world.broker, &found, &channel));
+        check_equal(heard.count, 0);
+        check(channel->service == world.service && channel->listener == listener);
+        check_equal(channel->since_ms, 0);
+        check(broker_channel_find(world.broker, &found.ephemeral_id) == channel);
+        check_equal(listener->channel_count, 1);
+        check_equal(world.web01->opened_count, 1);
+        check_equal(world.web01->counters.channels_now, 1);
+        check_equal(world.host->counters.channels_now, 1);
+        check_equal(world.service->counters.channels_now, 1);
+        check_equal(world.web01->counters.channels_total, 0);
+        check_equal(world.host->counters.channels_total, 0);
+        check_equal(world.service->counters.channels_total, 0);
+        broker_closed(world.broker, channel);
+        check_equal(heard.count, 1);
+        check_equal(listener->channel_count, 0);
+        check_equal(world.web01->opened_count, 0);
+        check_equal(world.service->counters.channels_now, 0);
+}
+
+TEST(a_channel_is_found_open_once) {
+        WORLD(world);
+        struct caller guest = root_in(world.web01);
+        struct listener *listener = listening(&world, world.host, &HV_GUID_WILDCARD);
+        struct channel found = found_open(&world, listener, 1), *channel;
+        check_ok(broker_restore_channel(world.broker, &found, &channel));
+        check_equal(broker_restore_channel(world.broker, &found, &channel), -EEXIST);
+        found.ephemeral_id = connected(&world, &guest, &HV_GUID_PARENT)->ephemeral_id;
+        check_equal(broker_restore_channel(world.broker, &found, &channel), -EEXIST);
+        check_equal(world.service->counters.channels_now, 2);
+}
+
+TEST(a_channel_found_open_may_have_lost_its_listener_and_its_service) {
+        WORLD(world);
+        struct channel found = found_open(&world, NULL, 1), *channel;
+        check_ok(broker_restore_channel(world.broker, &found, &channel));
+        registry_remove(world.broker, world.service);
+        check(!channel->service && !channel->listener);
+        found.ephemeral_id = guid_numbered(2);
+        check_ok(broker_restore_channel(world.broker, &found, &channel));
+        check(!channel->service);
+        check_equal(world.host->channel_count, 2);
+        broker_closed(world.broker, channel);
+        check_equal(world.host->channel_count, 1);
+}
+
+TEST(what_is_found_open_fills_quotas_and_is_refused_by_none) {
+        WORLD_WITH(world, .listeners_per_partition = 4, .listeners_per_user = 4, .channels_per_partition = 4,
+                   .channels_per_user = 1, .channels_per_listener = 1);
+        struct listener *listener = listening(&world, world.host, &HV_GUID_WILDCARD);
+        struct channel found = found_open(&world, listener, 1), *channel;
+        check_ok(broker_restore_channel(world.broker, &found, &channel));
+        check_refused(dial(&world, world.web01, &HV_GUID_PARENT), ENOBUFS, RULE_QUOTA);
+        found.ephemeral_id = guid_numbered(2);
+        check_ok(broker_restore_channel(world.broker, &found, &channel));
+        check_equal(listener->channel_count, 2);
+        broker_closed(world.broker, channel);
+        check_refused(dial(&world, world.web01, &HV_GUID_PARENT), ENOBUFS, RULE_QUOTA);
+}
+
 TEST(the_world_tells_what_it_was_made_of) {
         WORLD(world);
         check(broker_root(world.broker) == world.host);

@@ -147,3 +147,59 @@ TEST(a_service_id_of_zero_is_no_address) {
         check_refused(dial_as(&world, &caller, &HV_GUID_PARENT, &HV_GUID_ZERO), EINVAL, RULE_BAD_ADDRESS);
         check_refused(bind_as(&world, &caller, &HV_GUID_PARENT, &HV_GUID_ZERO, NULL), EINVAL, RULE_BAD_ADDRESS);
 }
+
+/* The way back, as a restarted broker goes it. */
+
+static bool is_the_one(const struct partition *partition, void *userdata) {
+        return partition == userdata;
+}
+
+static struct partition *found_back(struct world *world, struct partition *from, struct partition *to, const GUID *vm_id,
+                                    unsigned budget) {
+        return address_source(world->broker, to, vm_id, &budget, is_the_one, from);
+}
+
+TEST(who_connected_is_found_by_what_the_acceptor_would_dial) {
+        WORLD(world);
+        struct partition *all[] = {world.host,  world.jail,  world.web01, world.cache, world.db,  world.inner,
+                                   world.proxy, world.web02, world.east,  world.west,  world.gone};
+        const GUID *words[] = {&HV_GUID_LOOPBACK, &HV_GUID_PARENT, &HV_GUID_SILOHOST};
+        unsigned found = 0;
+        for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+                for (unsigned j = 0; j < sizeof all / sizeof *all + 3; j++)
+                        for (unsigned passthru = 0; passthru <= 1; passthru++) {
+                                const GUID *dialled = j < 3 ? words[j] : &all[j - 3]->vm_id;
+                                struct resolution resolution;
+                                if (address_resolve(world.broker, all[i], dialled, passthru, &resolution).error)
+                                        continue;
+                                const GUID *back = &resolution.dial_back_vm_id;
+                                check(found_back(&world, all[i], resolution.target, back, 100) == all[i]);
+                                found++;
+                        }
+        check(found > 30);
+}
+
+TEST(a_connector_to_a_listener_that_passes_through_is_found_where_its_vm_stands) {
+        WORLD(world);
+        check(found_back(&world, world.host, world.proxy, &HV_GUID_PARENT, 0) == world.host);
+        check(found_back(&world, world.web01, world.proxy, &HV_GUID_PARENT, 0) == world.web01);
+}
+
+TEST(who_stands_elsewhere_is_not_found) {
+        WORLD(world);
+        check(!found_back(&world, world.web02, world.host, &HV_GUID_LOOPBACK, 100));
+        check(!found_back(&world, world.web02, world.host, &world.web01->vm_id, 100));
+        check(!found_back(&world, world.db, world.host, &world.db->vm_id, 100));
+        check(!found_back(&world, world.host, world.host, &HV_GUID_PARENT, 100));
+        check(!found_back(&world, world.host, world.web01, &world.host->vm_id, 100));
+        check(!found_back(&world, world.host, world.host, &NOWHERE, 100));
+}
+
+TEST(the_search_for_who_passed_through_ends_with_its_budget) {
+        WORLD(world);
+        check(found_back(&world, world.proxy, world.host, &world.web01->vm_id, 100) == world.proxy);
+        check(!found_back(&world, world.proxy, world.host, &world.web01->vm_id, 0));
+        unsigned budget = 100;
+        check(!address_source(world.broker, world.host, &world.web01->vm_id, &budget, is_the_one, world.west));
+        check_equal(budget, 96);
+}
