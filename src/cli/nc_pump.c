@@ -10,6 +10,12 @@
  * which it wants only POLLHUP: the peer has closed altogether, and what is typed
  * would go nowhere. A peer that has only shut down its writing causes none, so
  * sending goes on.
+ *
+ * A terminal that is standard input belongs to the foreground. In the background
+ * nothing is read from it, so that nobody stops this process (SIGTTIN is
+ * ignored) and the other direction goes on; what was typed meanwhile is read
+ * once this process is in the foreground. Nothing tells of that moment, so the
+ * terminal is asked now and then.
  */
 
 #include "cli/nc_pump.h"
@@ -20,12 +26,15 @@
 #include <hvsock.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define CHUNK_SIZE (256u * 1024) /* a message of SOCK_SEQPACKET fits, too */
+
+#define TERMINAL_ASKED_MS 200
 
 struct sending {
         int fd;
@@ -48,11 +57,17 @@ static int send_all(int fd, const char *bytes, size_t length) {
         return 0;
 }
 
+static bool is_in_background(void) {
+        pid_t foreground = tcgetpgrp(STDIN_FILENO); /* -1 when it is no terminal */
+        return foreground > 0 && foreground != getpgrp();
+}
+
 static void *send_input(void *argument) {
         struct sending *sending = argument;
-        struct pollfd wanted[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = sending->fd}};
         for (;;) {
-                if (poll(wanted, 2, -1) < 0) {
+                bool waits = is_in_background();
+                struct pollfd wanted[] = {{.fd = waits ? -1 : STDIN_FILENO, .events = POLLIN}, {.fd = sending->fd}};
+                if (poll(wanted, 2, waits ? TERMINAL_ASKED_MS : -1) < 0) {
                         if (errno == EINTR)
                                 continue;
                         sending->input_error = errno;
@@ -61,12 +76,14 @@ static void *send_input(void *argument) {
                 bool is_alone = wanted[1].revents;
                 if (is_alone && !wanted[0].revents)
                         return NULL;
+                if (!wanted[0].revents)
+                        continue;
                 ssize_t length = read(STDIN_FILENO, sending->buffer, sending->chunk);
                 if (length > 0 && is_alone) {
                         sending->error = EPIPE;
                         return NULL;
                 }
-                if (length < 0 && (errno == EINTR || errno == EAGAIN))
+                if (length < 0 && (errno == EINTR || errno == EAGAIN || (errno == EIO && is_in_background())))
                         continue;
                 if (length < 0)
                         sending->input_error = errno;
@@ -119,6 +136,7 @@ int nc_pump(int fd, int socket_type, bool keeps_output) {
                                   .chunk = socket_type == SOCK_SEQPACKET ? HV_SEQPACKET_MAX : CHUNK_SIZE,
                                   .buffer = buffer ? buffer + CHUNK_SIZE : NULL};
         pthread_t sender;
+        signal(SIGTTIN, SIG_IGN);
         int r = buffer ? pthread_create(&sender, NULL, send_input, &sending) : ENOMEM;
         if (r != 0) {
                 free(buffer);

@@ -5,6 +5,8 @@
 #include "shell.h"
 
 #include "test.h"
+#include <fcntl.h>
+#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -107,6 +109,56 @@ TEST(a_refusal_says_why_and_what_to_type) {
         check_equal(sh_refused("hvsock nc nowhere Echo </dev/null"), 3);
         check_equal(sh_refused("hvsock nc web01 Nothing </dev/null"), 3);
         check_equal(sh_refused("hvsock nc web01 vsock:2147483648 </dev/null"), 2);
+        sandbox_close(&sandbox);
+}
+
+/* hvsock nc in the background of a terminal of its own, until it is put into the foreground. */
+static void run_in_background(const char *output, int foreground_fd) {
+        char byte;
+        signal(SIGTTOU, SIG_IGN);
+        pid_t pid = (pid_t)must(fork());
+        if (pid == 0) {
+                must(setpgid(0, 0));
+                dup2((int)must(open(output, O_WRONLY | O_CREAT, 0600)), STDOUT_FILENO);
+                execlp("hvsock", "hvsock", "nc", "--wait", "Echo", NULL);
+                _exit(127);
+        }
+        setpgid(pid, pid);
+        check_equal(read(foreground_fd, &byte, 1), 1);
+        must(tcsetpgrp(STDIN_FILENO, pid));
+        _exit(sh_end(pid));
+}
+
+TEST(in_the_background_of_a_terminal_it_goes_on_and_reads_when_in_the_foreground) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        char output[PATH_MAX + 8];
+        snprintf(output, sizeof output, "%s/output", sandbox.directory);
+        sh_text("mkfifo %s/in", sandbox.directory);
+        pid_t server = sh_begin("cd %s && exec hvsock nc -l Echo <in >got", sandbox.directory);
+        char path[PATH_MAX + 8];
+        snprintf(path, sizeof path, "%s/in", sandbox.directory);
+        int in = (int)must(open(path, O_WRONLY | O_CLOEXEC)), foreground[2], terminal;
+        must(pipe2(foreground, O_CLOEXEC));
+        pid_t session = (pid_t)must(forkpty(&terminal, NULL, NULL, NULL));
+        if (session == 0) {
+                close(in);
+                run_in_background(output, foreground[0]);
+        }
+        must(write(terminal, "typed\n", 6));
+        must(write(in, "first ", 6));
+        await_success("grep first %s", output);
+        must(write(in, "second", 6));
+        await_success("grep second %s && ! test -s %s/got", output, sandbox.directory);
+        must(write(foreground[1], "", 1));
+        await_success("grep typed %s/got", sandbox.directory);
+        close(in);
+        must(write(terminal, "\004", 1)); /* the end of a terminal's input */
+        check_equal(sh_end(session), 0);
+        check_equal(sh_end(server), 0);
+        close(terminal);
+        close(foreground[0]);
+        close(foreground[1]);
         sandbox_close(&sandbox);
 }
 
