@@ -190,7 +190,7 @@ static const char zsh_script[] =
         "        *) compadd -a offered ;;\n"
         "        esac\n"
         "}\n"
-        "compdef _hvsock hvsock\n";
+        "if [[ $funcstack[1] == _hvsock ]]; then _hvsock; else compdef _hvsock hvsock; fi\n"; /* autoloaded, or sourced */
 
 static const char fish_script[] =
         "function __hvsock_complete\n"
