@@ -11,8 +11,10 @@
  * have brought back a beginning, and its listener must have been dying
  * meanwhile: the killer counts before it kills and when the victim is gone, so
  * that the count is odd while a listener dies. Waiting too long for
- * anything is a hang. In the end nothing may be left: no channel in the books,
- * no listener but those that live, no descriptor, no process.
+ * anything is a hang. One process, which nobody kills, holds channels to itself:
+ * each new broker must know them, and no other channel of it. In the end nothing
+ * may be left: no channel in the books, no listener but those that live, no
+ * descriptor, no process.
  *
  * $HVSOCK_CHAOS_SEED repeats a run's decisions (not its timing); $HVSOCK_LONG=1
  * makes it long.
@@ -34,6 +36,8 @@
 
 #define LISTENERS 3
 #define CLIENTS 5
+#define HELD 8 /* channels, within HOLDER, which has no other listener */
+#define HOLDER "box"
 #define STREAM_MAX (512u << 10)
 #define ROUNDS 40
 #define ROUNDS_LONG 200
@@ -50,7 +54,7 @@ static const struct route {
 };
 
 static struct shared {
-        atomic_bool stop_clients, stop_listeners;
+        atomic_bool stop_clients, stop_listeners, stop_holder, holding;
         atomic_uint kills[LISTENERS]; /* odd while it dies */
         atomic_uint ready[LISTENERS];
         atomic_ulong complete, cut, refused, bytes;
@@ -213,6 +217,42 @@ static void connect_for_ever(struct world *world, const struct route *route, uin
         exit(0);
 }
 
+/* ---- the holder ---- */
+
+static void hold(void) {
+        int fds[1 + HELD];
+        SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = HV_GUID_LOOPBACK, .ServiceId = service_numbered(1)};
+        for (unsigned i = 0; i <= HELD; i++)
+                fds[i] = (int)must(hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW));
+        must(hv_bind(fds[0], (struct sockaddr *)&address, sizeof address));
+        must(hv_listen(fds[0], HELD));
+        for (unsigned i = 1; i <= HELD; i++) {
+                must(hv_connect(fds[i], (struct sockaddr *)&address, sizeof address));
+                if (i % 2) /* the others wait to be accepted */
+                        must(hv_accept(fds[0], NULL, NULL));
+        }
+        atomic_store(&shared->holding, true);
+        while (!atomic_load(&shared->stop_holder))
+                world_pause_ms(5);
+        exit(0);
+}
+
+static pid_t start_holder(struct world *world) {
+        pid_t pid = (pid_t)must(fork());
+        if (!pid) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                world_enter(world, HOLDER);
+                hold();
+        }
+        check(await(atomic_load(&shared->holding)));
+        return pid;
+}
+
+static void check_held(struct world *world) {
+        check_equal(partition_counter(world, HOLDER, "channelsNow"), HELD);
+        check_equal(partition_counter(world, HOLDER, "listenersNow"), 1);
+}
+
 /* ---- the killer ---- */
 
 static pid_t start_listener(struct world *world, unsigned number) {
@@ -287,6 +327,7 @@ TEST_LIMITED(killing_a_client_a_listener_or_the_broker_at_random_loses_nothing, 
         }
         for (unsigned i = 0; i < CLIENTS; i++)
                 clients[i] = start_client(world, i, random_below(&random, UINT64_MAX));
+        pid_t holder = start_holder(world);
 
         for (unsigned round = 0; round < rounds; round++) {
                 unsigned long before = atomic_load(&shared->complete);
@@ -305,6 +346,7 @@ TEST_LIMITED(killing_a_client_a_listener_or_the_broker_at_random_loses_nothing, 
                         world_kill(world);
                         world_pause_ms((unsigned)random_below(&random, 20));
                         world_start(world);
+                        check_held(world);
                         broker_kills++;
                 }
                 world_pause_ms((unsigned)random_below(&random, 20));
@@ -314,6 +356,10 @@ TEST_LIMITED(killing_a_client_a_listener_or_the_broker_at_random_loses_nothing, 
         for (unsigned i = 0; i < LISTENERS; i++)
                 if (!await(atomic_load(&shared->ready[i])))
                         test_fail(__FILE__, __LINE__, "listener %u does not come back", i);
+
+        check_held(world);
+        atomic_store(&shared->stop_holder, true);
+        await_checker(holder);
 
         /* Clients first, so that the books can be read while the listeners live. */
         atomic_store(&shared->stop_clients, true);

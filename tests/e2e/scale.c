@@ -141,6 +141,14 @@ TEST_LIMITED(a_thousand_listeners_and_ten_thousand_channels_fit_in_64_mib, 120) 
         check(count_lines(output) >= LISTENERS + CHANNELS);
         check_small(world, "after listing them all");
 
+        world_kill(world);
+        world_start(world);
+        check_small(world, "after a restart");
+        reply = manage(world, "GetWorld", "{}");
+        check_equal(number_at(reply, "/listeners"), LISTENERS);
+        check_equal(number_at(reply, "/channels"), CHANNELS);
+        json_object_put(reply);
+
         do_many(clients, call_close_many, &HV_GUID_ZERO);
         do_many(servers, call_close_many, &HV_GUID_ZERO);
         for (int i = 0; i < PROGRAMS; i++) {
