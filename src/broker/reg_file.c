@@ -10,6 +10,7 @@
  */
 
 #include "base/guid.h"
+#include "base/utf16.h"
 #include "broker/text.h"
 
 #include <errno.h>
@@ -25,70 +26,6 @@
         "\\Virtualization\\GuestCommunicationServices\\"
 
 #define BLANKS " \t"
-
-/* Bytes of the UTF-16LE character that `bytes` starts with, `left` of which there are; 0 when it starts with none. */
-static size_t utf16_decode(const uint8_t *bytes, size_t left, uint32_t *ret_point) {
-        uint32_t unit = left < 2 ? 0 : bytes[0] | (uint32_t)bytes[1] << 8;
-        if (!unit || (unit >= 0xdc00 && unit < 0xe000))
-                return 0;
-        if (unit < 0xd800 || unit >= 0xe000) {
-                *ret_point = unit;
-                return 2;
-        }
-        uint32_t low = left < 4 ? 0 : bytes[2] | (uint32_t)bytes[3] << 8;
-        if (low < 0xdc00 || low >= 0xe000)
-                return 0;
-        *ret_point = 0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00));
-        return 4;
-}
-
-/* Returns the end of what it writes, at most 4 bytes. */
-static char *utf8_encode(uint32_t point, char *to) {
-        if (point < 0x80) {
-                *to++ = (char)point;
-                return to;
-        }
-        unsigned following = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-        *to++ = (char)(0xff00u >> (following + 1) | point >> 6 * following);
-        while (following--)
-                *to++ = (char)(0x80 | (point >> 6 * following & 0x3f));
-        return to;
-}
-
-/* A copy in UTF-8, without the byte-order mark. */
-static int to_utf8(const char *text, size_t length, char **ret_text, struct text_error *error) {
-        if (length < 2 || memcmp(text, "\xff\xfe", 2)) {
-                size_t mark = length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
-                const char *nul = memchr(text, 0, length);
-                if (nul) {
-                        error->line = text_line_of(text, nul);
-                        return text_expected(error->expected,
-                                             "expected text in UTF-8, or in UTF-16 with its byte-order mark");
-                }
-                char *copy = strndup(text + mark, length - mark);
-                if (!copy)
-                        return -ENOMEM;
-                *ret_text = copy;
-                return 0;
-        }
-        char *converted = malloc(length * 3 / 2 + 1), *to = converted;
-        if (!converted)
-                return -ENOMEM;
-        for (size_t at = 2; at < length;) {
-                uint32_t point = 0;
-                size_t taken = utf16_decode((const uint8_t *)text + at, length - at, &point);
-                if (!taken) {
-                        error->line = text_line_of(converted, to);
-                        free(converted);
-                        return text_expected(error->expected, "expected UTF-16 text");
-                }
-                to = utf8_encode(point, to);
-                at += taken;
-        }
-        *to = 0;
-        *ret_text = converted;
-        return 0;
-}
 
 static char *next_line(char **at) {
         char *line = text_next_line(at);
@@ -223,7 +160,9 @@ int reg_import(const char *text, size_t length, registry_import_each each, void 
                 text_expected(ret_error->expected, "expected at most %u bytes", REG_FILE_MAX);
                 return -E2BIG;
         }
-        int r = to_utf8(text, length, &converted, ret_error);
+        int r = utf8_from_file(text, length, &converted, &ret_error->line);
+        if (r == -EINVAL)
+                return text_expected(ret_error->expected, "expected text in UTF-8, or in UTF-16 with its byte-order mark");
         if (r)
                 return r;
         r = read_lines(&import, converted);

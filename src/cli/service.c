@@ -264,8 +264,8 @@ const struct verb verb_service_export = {
         .name = "service export",
         .synopsis = "[FILE]",
         .summary = "write the registry as a Windows .reg file",
-        .details = "FILE is UTF-16 as Windows writes it; standard output (when FILE is left out or \"-\") is UTF-8,\n"
-                   "which Windows imports too.",
+        .details = "FILE is UTF-16 as Windows writes it, and so is standard output (when FILE is left out or \"-\")\n"
+                   "when a name needs more than ASCII. A terminal is shown UTF-8.",
         .arguments_max = 1,
         .offers = {OFFERS_FILES},
         .run = run_export};

@@ -144,6 +144,12 @@ TEST(a_windows_export_is_imported_and_ours_reads_back) {
         check_string(sh_text("hvsock service export | sed s/Before/After/ | hvsock service import"),
                      "0 added, 1 replaced");
         check_string(sh_text("hvsock id --service After"), MISSING);
+        /* What is not ASCII is UTF-16 on standard output too, since Windows takes anything else for its code page. */
+        sh_text("hvsock service add Büro");
+        check_string(sh_text("hvsock service export | head -c 4 | od -An -tx1 | tr -d ' '"), "fffe5700");
+        check_string(sh_text("hvsock service export | hvsock service import"), "0 added, 2 replaced");
+        sh_text("hvsock service show Büro");
+        check_equal(sh("printf '\\377\\376a' | hvsock service import")->code, 1);
         check_equal(sh_refused("echo nonsense | hvsock service import"), 2);
         check_equal(sh("hvsock service import /nowhere.reg")->code, 3);
         sandbox_close(&sandbox);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Whatever services reg_import() finds, they are the same after an export and another import. Whatever it refuses, it
- * says where and why in printable text.
+ * Whatever services reg_import() finds, they are the same after an export and another import, in either encoding.
+ * Whatever it refuses, it says where and why in printable text.
  */
 
 #include "base/guid.h"
+#include "base/utf16.h"
 #include "broker/broker.h"
 
 #include <stdlib.h>
@@ -30,16 +31,25 @@ static int compare(const struct service_definition *definition, void *userdata) 
         return 0;
 }
 
-static void check_exported(struct broker *broker) {
+static void check_read_back(struct broker *broker, const char *text, size_t length) {
         struct text_error error;
-        char *text;
-        require(!reg_export(broker, &text));
-        count = 0;
-        require(!reg_import(text, strlen(text), compare, broker, &error));
         unsigned services = 0;
+        count = 0;
+        require(!reg_import(text, length, compare, broker, &error));
         for (const struct service *at = NULL; (at = registry_next(broker, at));)
                 services++;
         require(count == services);
+}
+
+static void check_exported(struct broker *broker) {
+        char *text;
+        void *wide;
+        size_t length;
+        require(!reg_export(broker, &text));
+        check_read_back(broker, text, strlen(text));
+        require(!utf16_from_utf8(text, &wide, &length));
+        check_read_back(broker, wide, length);
+        free(wide);
         free(text);
 }
 
