@@ -55,7 +55,7 @@ struct channel {
         uint32_t from_pid, from_uid, to_pid;
         int socket_type;
         int64_t since_ms; /* 0: it is older than this broker */
-        bool remaining; /* its service was disabled and the kernel lets nobody end it */
+        bool ended;     /* shut down both ways, and not closed yet: the daemon's to say */
         struct list all_link, listener_link;
         struct table_link id_link;
         void *shell;

@@ -76,7 +76,7 @@ const struct verb verb_ls = {
         .synopsis = "",
         .summary = "list listeners and open channels: both ends, service, process, age",
         .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. PROCESS is\n"
-                   "who listens, or who connected. \"remaining\" channels belong to a disabled service. A channel\n"
-                   "without AGE is older than this hvsockd.",
+                   "who listens, or who connected. \"remaining\" channels belong to a disabled service; \"ended\"\n"
+                   "ones are shut down and not closed yet. A channel without AGE is older than this hvsockd.",
         .options = options,
         .run = run_ls};

@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "daemon/activation.h"
+#include "daemon/revoke.h"
 #include "daemon/services.h"
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,6 +75,11 @@ struct json_object *json_of_listener(const struct world *world, const struct lis
         return object;
 }
 
+static const char *state_of(const struct channel *channel) {
+        bool is_disabled = channel->service && !channel->service->definition.enabled;
+        return channel->ended ? "ended" : is_disabled ? "remaining" : "open";
+}
+
 static struct json_object *json_of_channel(const struct world *world, const struct channel *channel) {
         struct json_object *object = json_object_new_object();
         put_guid(object, "id", &channel->ephemeral_id);
@@ -91,7 +97,7 @@ static struct json_object *json_of_channel(const struct world *world, const stru
         put_int(object, "toPid", channel->to_pid);
         put_command(object, "toCommand", channel->to_pid);
         put_int(object, "sinceMs", channel->since_ms);
-        put_string(object, "state", channel->remaining ? "remaining" : "open");
+        put_string(object, "state", state_of(channel));
         return object;
 }
 
@@ -119,6 +125,7 @@ void manage_list_channels(struct request *request) {
         if (!request_parameters(request, NULL, 0))
                 return;
         world_probe_all(request->world);
+        revoke_find_ended(request->world);
         const struct channel *at = NULL;
         request_list(request, "channels", next_channel, &at);
 }

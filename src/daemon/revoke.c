@@ -9,6 +9,7 @@
 #include "daemon/lend.h"
 #include "daemon/partitions.h"
 #include "daemon/probe.h"
+#include "daemon/socket_dump.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +109,27 @@ static void end_listener(struct world *world, struct listener *listener) {
                 end_file(world, file_name);
 }
 
+/* Of the sockets with one abstract name in one network namespace there is but one. */
+static void visit_connected(const struct socket_seen *seen, void *userdata) {
+        const struct world *world = userdata;
+        struct connector_name name;
+        if (!seen->is_shut_down || connector_name_decode(&seen->name, seen->name_length, &name) < 0)
+                return;
+        struct channel *channel = broker_channel_find(world->broker, &name.ephemeral_id);
+        const struct channel_shell *shell = channel ? channel->shell : NULL;
+        if (shell && shell->network == probe_network(world) && !memcmp(shell->name, seen->name.sun_path, sizeof shell->name))
+                channel->ended = true;
+}
+
+void revoke_find_ended(struct world *world) {
+        cleanup(fd_closep) int fd = -1;
+        int r = socket_dump_open(&fd);
+        if (!r)
+                r = socket_dump(fd, SOCKET_CONNECTED, visit_connected, world);
+        if (r < 0)
+                log_stranger(LOG_LEVEL_DEBUG, "cannot see which channels were shut down: %s", strerror(-r));
+}
+
 struct revoked revoke_service(struct world *world, const GUID *service_id) {
         const struct broker *broker = world->broker;
         struct revoked revoked = {};
@@ -120,11 +142,9 @@ struct revoked revoke_service(struct world *world, const GUID *service_id) {
                 end_listener(world, listener);
                 revoked.listeners_ended++;
         }
-        for (struct channel *channel = NULL; (channel = broker_channel_next(broker, channel));)
-                if (guid_equal(&channel->service_id, service_id)) {
-                        channel->remaining = true;
-                        revoked.channels_remaining++;
-                }
+        revoke_find_ended(world);
+        for (const struct channel *channel = NULL; (channel = broker_channel_next(broker, channel));)
+                revoked.channels_remaining += !channel->ended && guid_equal(&channel->service_id, service_id);
         return revoked;
 }
 

@@ -17,12 +17,15 @@
 #define REVOKE_RETRY_MS 100
 
 struct revoked {
-        unsigned listeners_ended, channels_remaining;
+        unsigned listeners_ended, channels_remaining; /* the latter: until the library's next call, or for good */
 };
 
 int revoke_open(struct world *world);
 void revoke_close(struct world *world);
 
+/* Channels that were shut down and not closed yet are marked as ended. Elsewhere than in the broker's network namespace
+ * they cannot be seen. */
+void revoke_find_ended(struct world *world);
 struct revoked revoke_service(struct world *world, const GUID *service_id);
 /* A file in the listeners directory that a former broker left renamed. False when it is no such file. */
 bool revoke_resume(struct world *world, const char *file_name);

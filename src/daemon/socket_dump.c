@@ -18,7 +18,6 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -33,6 +32,7 @@ static void read_attribute(const struct rtattr *attribute, struct socket_seen *s
         const void *bytes = RTA_DATA(attribute);
         size_t size = RTA_PAYLOAD(attribute);
         struct unix_diag_vfs file;
+        uint8_t directions;
         switch (attribute->rta_type) {
         case UNIX_DIAG_NAME:
                 if (size > sizeof seen->name.sun_path)
@@ -50,6 +50,12 @@ static void read_attribute(const struct rtattr *attribute, struct socket_seen *s
         case UNIX_DIAG_PEER:
                 if (size == sizeof seen->peer)
                         memcpy(&seen->peer, bytes, size);
+                break;
+        case UNIX_DIAG_SHUTDOWN:
+                if (size == sizeof directions) {
+                        memcpy(&directions, bytes, size);
+                        seen->is_shut_down = directions == 3; /* the kernel's SHUTDOWN_MASK */
+                }
                 break;
         case UNIX_DIAG_ICONS:
                 seen->waiting = bytes;

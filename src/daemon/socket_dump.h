@@ -9,6 +9,7 @@
  * who is connected with whom, is the kernel's word.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -23,6 +24,7 @@ struct socket_seen {
         int type;
         struct sockaddr_un name; /* of an accepted socket: its listener's */
         socklen_t name_length;   /* 0: no name */
+        bool is_shut_down;       /* both ways, by either end */
         uint32_t file, device;   /* inode and device of the file it is bound to, as the kernel numbers them; 0: none */
         const void *waiting;     /* of a listening socket: the inodes, 4 bytes each, of those who wait to be accepted */
         unsigned waiting_count;

@@ -21,7 +21,7 @@ TEST(a_channel_says_who_talks_to_whom_about_what) {
         check_equal(channel->to_pid, 812);
         check_equal(channel->socket_type, SOCK_STREAM);
         check_equal(channel->since_ms, 2000);
-        check(!channel->remaining);
+        check(!channel->ended);
 }
 
 TEST(a_listener_says_who_listens_where) {

@@ -141,6 +141,38 @@ TEST(a_channel_that_only_native_calls_touch_is_listed_as_remaining) {
         world_end(world);
 }
 
+TEST(a_channel_that_ended_with_its_service_is_no_longer_listed_as_remaining) {
+        struct world *world = world_family();
+        struct program *host = program_in(world, "host"), *web01 = program_in(world, "web01");
+        int listener = (int)must(serve(host, &HV_GUID_WILDCARD, &ECHO));
+        int connected = (int)must(dial(web01, &HV_GUID_PARENT, &ECHO));
+        int accepted = (int)must(accept_from(host, listener));
+        struct json_object *reply = manage(world, "ListChannels", "{}");
+        check_string(text_at(reply, "/channels/0/state"), "open");
+        json_object_put(reply);
+        reply = set_enabled(world, false);
+        check_equal(number_at(reply, "/channelsRemaining"), 1);
+        json_object_put(reply);
+        reply = manage(world, "ListChannels", "{}");
+        check_string(text_at(reply, "/channels/0/state"), "remaining");
+        json_object_put(reply);
+
+        /* The acceptor's next call ends it; both still hold their descriptors. */
+        check_errno(send_text(host, accepted, "too late"), ECONNRESET);
+        reply = manage(world, "ListChannels", "{}");
+        check_equal(length_at(reply, "/channels"), 1);
+        check_string(text_at(reply, "/channels/0/state"), "ended");
+        json_object_put(reply);
+        json_object_put(set_enabled(world, true));
+        reply = set_enabled(world, false);
+        check_equal(number_at(reply, "/channelsRemaining"), 0);
+        json_object_put(reply);
+        must(close_in(web01, connected));
+        must(close_in(host, accepted));
+        must(close_in(host, listener));
+        world_end(world);
+}
+
 /* ---- files ---- */
 
 TEST(a_drop_in_takes_effect_without_a_restart) {
