@@ -13,8 +13,9 @@
  *   ENOTSOCK for what is no socket. Pointers must be valid unless it says that
  *   NULL is allowed. Results are untouched on failure.
  * - It may be called from any thread, on the same socket too, and after fork in
- *   the child; not from a signal handler. A child has its parent's sockets and
- *   talks to the broker by itself.
+ *   the child. A child has its parent's sockets and talks to the broker by itself.
+ * - No call is async-signal-safe, those whose namesakes are (hv_send, hv_close)
+ *   included: they allocate memory and take locks.
  * - It never raises SIGPIPE, never logs, never exits, and installs no handlers.
  * - A descriptor is one open file from hv_socket() to hv_close(): poll, epoll,
  *   select and event loops work on it at any time, before connect too. It may be
@@ -70,6 +71,9 @@ extern "C" {
 
 /* How long a connect, bind or listen waits for an answer unless told otherwise. [Windows] */
 #define HV_CONNECT_TIMEOUT_DEFAULT_MS 2000
+
+/* A connect of a non-blocking socket waits no longer, whatever it is told. [hvsock] */
+#define HV_CONNECT_NONBLOCKING_MS 200
 
 #define HV_SEQPACKET_MAX 65536 /* bytes in a message unless SO_SNDBUF is larger */
 
@@ -134,9 +138,10 @@ int hv_accept4(int fd, struct sockaddr *ret_address, socklen_t *length, int flag
 /*
  * Connects to the service `ServiceId` in the partition `VmId`. Asks the broker,
  * for as long as HVSOCKET_CONNECT_TIMEOUT says. The answer is there when the call
- * returns, on a non-blocking socket too: never EINPROGRESS [hvsock]. poll, epoll
- * (edge-triggered too) and SO_ERROR then say what a program that expects
- * EINPROGRESS waits for.
+ * returns, on a non-blocking socket too: never EINPROGRESS [hvsock]. A broker
+ * that is slow, or being restarted, holds such a call up for at most
+ * HV_CONNECT_NONBLOCKING_MS. poll, epoll (edge-triggered too) and SO_ERROR then
+ * say what a program that expects EINPROGRESS waits for.
  *
  * After a refusal or a time-out the socket may try again, with the same VmId; one
  * that timed out may find itself connected (EISCONN), since a broker that was

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "lib/address.h"
+#include "lib/hint.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/state.h"
@@ -37,6 +38,7 @@ static int accept_channel(int fd, int flags, struct connector_name *ret_peer) {
                 }
                 int on = 1;
                 (void)setsockopt(accepted, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* so that the peer's abort is seen */
+                hint_set(accepted, HINT_NO_CONNECTOR, NULL);
                 return fd_take(accepted);
         }
 }

@@ -10,11 +10,34 @@
 #include "lib/address.h"
 #include "lib/closed.h"
 #include "lib/control.h"
+#include "lib/hint.h"
 #include "lib/posix.h"
 #include "lib/refusal.h"
 #include "lib/state.h"
 #include <fcntl.h>
 #include <hvsock.h>
+
+/*
+ * The type of a socket that is not connected; -EISCONN for one that is, or was.
+ * Of all sockets that come here most are new streams, and one call tells those
+ * from all others: their receive fails with EINVAL.
+ */
+static int unconnected_type(int fd, int *ret_type) {
+        if (recv(fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT) < 0) {
+                if (errno == EINVAL) {
+                        *ret_type = SOCK_STREAM;
+                        return 0;
+                }
+                if (errno == ECONNRESET) /* the kernel says so once */
+                        (void)state_set(fd, STATE_RESET);
+        }
+        int r = socket_option(fd, SO_TYPE, ret_type);
+        if (r < 0)
+                return r;
+        if (*ret_type != SOCK_STREAM && *ret_type != SOCK_SEQPACKET)
+                return -ESOCKTNOSUPPORT;
+        return socket_is_connected(fd) ? -EISCONN : 0;
+}
 
 /* A connect wakes nobody: an edge-triggered waiter gets its edge from a send buffer that "grew". */
 static void give_edge(int fd) {
@@ -27,10 +50,13 @@ static void give_edge(int fd) {
 
 static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struct wire_reply *ret_reply) {
         int flags = fcntl(fd, F_GETFL);
-        if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+        bool blocks = !(flags & O_NONBLOCK);
+        if (flags < 0 || (blocks && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
                 return -errno;
+        if (!blocks && (!timeout_ms || timeout_ms > HV_CONNECT_NONBLOCKING_MS))
+                timeout_ms = HV_CONNECT_NONBLOCKING_MS;
         int r = control_ask(request, fd, timeout_ms, ret_reply);
-        if (!(flags & O_NONBLOCK))
+        if (blocks)
                 (void)fcntl(fd, F_SETFL, flags);
         else if (!r)
                 give_edge(fd);
@@ -45,11 +71,9 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
         refusal_clear();
         int r = address_take(address, length, &asked);
         if (!r)
-                r = socket_option(fd, SO_TYPE, &type);
+                r = unconnected_type(fd, &type);
         if (r < 0)
                 return r;
-        if (type != SOCK_STREAM && type != SOCK_SEQPACKET)
-                return -ESOCKTNOSUPPORT;
         state_read(fd, &state);
         struct wire_request request = {
                 .header.type = WIRE_CONNECT,
@@ -60,11 +84,12 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
         };
         closed_take(&request);
         r = lend(fd, &request, state.connect_timeout_ms, &reply);
-        if (!reply.error)
-                return r;
-        if (socket_is_connected(fd))
-                return -EISCONN; /* before, or by another thread: whatever the broker thinks of the address */
-        refusal_keep(&reply);
+        if (!r)
+                hint_set(fd, reply.header.type ? HINT_CONNECTOR : HINT_NONE, &reply.service_id);
+        if (reply.error && socket_is_connected(fd))
+                return -EISCONN; /* another thread was quicker */
+        if (r < 0)
+                refusal_keep(&reply);
         return r;
 }
 

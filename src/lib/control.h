@@ -19,11 +19,12 @@
 #define CONTROL_RETRY_MAX_MS 20u
 
 /*
- * 0 with the broker's answer; or its refusal, as -errno, with what it says in
- * *ret_reply; or, with zeros there, -ENETDOWN when there never was a broker to be
- * trusted, -ETIMEDOUT, -EPROTO, -EACCES when its socket may not be reached,
- * -EMFILE, -ENOMEM and their like. `timeout_ms` 0 is the default. A connect that
- * was done but not answered is 0, with zeros in *ret_reply too.
+ * 0 or -errno; *ret_reply is the broker's answer, zeros when there was none. A
+ * refusal is returned too. Without an answer: -ENETDOWN when there never was a
+ * broker to be trusted, -ETIMEDOUT, -EPROTO, -EACCES when its socket may not be
+ * reached, -EMFILE, -ENOMEM and their like; and 0 for a connect that was done by
+ * a broker that then went away: what is lent with WIRE_CONNECT comes unconnected.
+ * `timeout_ms` 0 is the default.
  */
 int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply);
 /* Tells what has no answer, if there is an idle connection to tell it on. */

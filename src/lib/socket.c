@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "lib/address.h"
 #include "lib/closed.h"
+#include "lib/hint.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/state.h"
@@ -84,14 +85,26 @@ static bool wants_abort(int fd) {
         return getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &size) == 0 && linger.l_onoff && !linger.l_linger;
 }
 
-int hv_close(int fd) {
+/* Whether it is a connector, and of which channel. */
+static bool is_connector(int fd, GUID *ret_ephemeral_id) {
         struct sockaddr_un address;
         struct connector_name name;
         socklen_t length = sizeof address;
+        enum hint hint = hint_take(fd, ret_ephemeral_id);
+        if (hint != HINT_NONE)
+                return hint == HINT_CONNECTOR;
+        if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 || connector_name_decode(&address, length, &name) < 0)
+                return false;
+        *ret_ephemeral_id = name.ephemeral_id;
+        return true;
+}
+
+int hv_close(int fd) {
+        GUID ephemeral_id;
         if (state_some_linger && wants_abort(fd))
                 abort_channel(fd);
-        if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 && connector_name_decode(&address, length, &name) == 0)
-                closed_add(&name.ephemeral_id);
+        if (is_connector(fd, &ephemeral_id))
+                closed_add(&ephemeral_id);
         return close(fd);
 }
 

@@ -200,3 +200,36 @@ TEST(closed_channels_are_told_with_the_next_connect_or_sixteen_at_a_time) {
         must(hv_close(listener));
         fake_end();
 }
+
+/* Ephemeral ServiceIds that were told so far, those included that wait for the next connect. */
+static unsigned told(int listener) {
+        check_works(listener, fake_socket(SOCK_STREAM));
+        check_works(listener, fake_socket(SOCK_STREAM)); /* tells of the one before, too */
+        static unsigned own;
+        return fake_closed_told - (own += 2) + 1;
+}
+
+TEST(every_connector_that_is_closed_is_told_whatever_its_number_was_before_and_nothing_else_is) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        check_equal(told(pair.listener), 0);
+        must(hv_close(pair.acceptor));
+        check_equal(told(pair.listener), 0);
+        int copy = (int)must(dup(pair.connector)), high = (int)must(fcntl(pair.connector, F_DUPFD_CLOEXEC, 1100));
+        must(hv_close(copy));
+        check_equal(told(pair.listener), 1);
+        must(hv_close(high));
+        check_equal(told(pair.listener), 2);
+        int reused = fake_socket(SOCK_STREAM);
+        must(fake_connect(reused));
+        int accepted = (int)must(hv_accept(pair.listener, NULL, NULL));
+        close(accepted);
+        check_equal(must(dup(pair.listener)), accepted);
+        must(hv_close(accepted));
+        check_equal(told(pair.listener), 2);
+        must(hv_close(reused));
+        check_equal(told(pair.listener), 3);
+        pair.acceptor = -1;
+        fake_pair_close(&pair);
+        fake_end();
+}

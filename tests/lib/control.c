@@ -319,6 +319,99 @@ TEST(however_a_connect_ends_the_socket_was_lent_non_blocking_and_has_its_flags_b
         fake_end();
 }
 
+/* Neither is it asked, when it restarts or when it hangs up in the middle. */
+TEST(a_socket_that_was_connected_is_so_while_the_broker_is_away) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM), packets = fake_pair(SOCK_SEQPACKET);
+        int all[] = {pair.connector, pair.acceptor, packets.connector, packets.acceptor, (int)must(dup(pair.connector))};
+        fake_misbehave(HANGS_UP, UINT_MAX);
+        for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+                check_errno(fake_connect(all[i]), EISCONN);
+        fake_misbehave(HONEST, 0);
+        fake_die();
+        for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+                check_errno(fake_connect(all[i]), EISCONN);
+        fake_start();
+        must(hv_close(all[4]));
+        fake_pair_close(&packets);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(a_reset_that_waits_is_still_told_after_a_connect_in_vain) {
+        fake_start();
+        for (int type = SOCK_STREAM; type; type = type == SOCK_STREAM ? SOCK_SEQPACKET : 0) {
+                struct fake_pair pair = fake_pair(type);
+                char byte = 0;
+                must(hv_send(pair.connector, "x", 1, 0));
+                must(hv_close(pair.acceptor)); /* with data that it did not receive */
+                pair.acceptor = -1;
+                check_errno(fake_connect(pair.connector), EISCONN);
+                for (unsigned i = 0; i < 2; i++)
+                        check_errno(hv_recv(pair.connector, &byte, 1, 0), ECONNRESET);
+                fake_pair_close(&pair);
+        }
+        fake_end();
+}
+
+TEST(only_streams_and_packets_are_lent) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), ends[2];
+        int datagrams = (int)must(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        must(pipe2(ends, O_CLOEXEC));
+        check_errno(fake_connect(datagrams), ESOCKTNOSUPPORT);
+        check_errno(fake_connect(ends[0]), ENOTSOCK);
+        check_errno(fake_connect(-1), EBADF);
+        check_equal(fake_requests[WIRE_CONNECT], 0);
+        int packets = fake_socket(SOCK_SEQPACKET);
+        check_errno(fake_connect(packets), EPROTOTYPE);
+        must(hv_close(packets));
+        close(datagrams);
+        close(ends[0]);
+        close(ends[1]);
+        must(hv_close(listener));
+        fake_end();
+}
+
+/* ---- sockets that do not wait ---- */
+
+static void *connect_blocking(void *fd) {
+        must(fake_connect(*(int *)fd));
+        return NULL;
+}
+
+/* Both may wait longer than a test may last: one gives up by itself, the other when the broker is back. */
+TEST(a_non_blocking_connect_gives_a_silent_broker_up_while_a_blocking_one_waits_on) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), blocking = socket_with_timeout(300000), fd = socket_with_timeout(300000);
+        must(fcntl(fd, F_SETFL, O_NONBLOCK));
+        fake_misbehave(SILENT, UINT_MAX);
+        pthread_t thread;
+        check_ok(pthread_create(&thread, NULL, connect_blocking, &blocking));
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        fake_die();
+        fake_misbehave(HONEST, 0);
+        fake_start();
+        check_ok(pthread_join(thread, NULL));
+        must(hv_close(fd));
+        must(hv_close(blocking));
+        must(hv_close(listener));
+        fake_end();
+}
+
+TEST(a_non_blocking_connect_waits_for_a_restart_no_longer_either) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), fd = socket_with_timeout(300000);
+        must(fcntl(fd, F_SETFL, O_NONBLOCK));
+        fake_die();
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        fake_start();
+        must(fcntl(fd, F_SETFL, 0));
+        check_works(listener, fd);
+        must(hv_close(listener));
+        fake_end();
+}
+
 TEST(an_edge_triggered_waiter_gets_its_edge_and_a_send_buffer_of_the_same_size) {
         fake_start();
         int listener = fake_listener(SOCK_STREAM), epoll = (int)must(epoll_create1(EPOLL_CLOEXEC));
