@@ -9,9 +9,10 @@
 #     make check-long  the same and what takes longer
 #     make bench       hvsock beside plain AF_UNIX and TCP
 #     make install     as root; DESTDIR= is heeded
+#     make uninstall   the same
 #     make clean
 
-.PHONY: all deps demo check check-long bench install clean
+.PHONY: all deps demo check check-long bench install uninstall clean
 
 all: build/build.ninja
 	@meson compile -C build
@@ -37,6 +38,14 @@ bench: all
 
 install: all
 	@meson install -C build --no-rebuild
+	@rm -f build/meson-logs/install-log.txt # root's, and in the way of the tests' next one
+	@test -n "$(DESTDIR)" || ldconfig
+
+# What an installation would put there; Meson's own log tells of the last one only, which may have been elsewhere.
+uninstall: all
+	@stage=$$(mktemp -d) && trap 'rm -rf "$$stage"' EXIT && \
+	DESTDIR="$$stage" meson install -C build --no-rebuild --quiet && rm -f build/meson-logs/install-log.txt && \
+	(cd "$$stage" && find . ! -type d) | while read -r file; do rm -fv "$(DESTDIR)/$${file#./}"; done
 	@test -n "$(DESTDIR)" || ldconfig
 
 clean:

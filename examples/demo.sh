@@ -94,12 +94,13 @@ if show hvsock why web01 parent "$stranger"; then fail "hvsock why would let it 
 
 say "That is all of it. Type next:"
 cat <<NEXT
-  $typed/hvsock sandbox --vm web01 --service $stranger="My Service" -- bash
-                            a shell on the host of a world of your own; in it:
-  $typed/hvsock nc -l "My Service" </dev/null &
-  echo hello | $typed/hvsock run web01 -- $typed/hvsock nc parent "My Service"
+  PATH=\$PWD/$typed:\$PATH
+  hvsock sandbox --vm web01 --service "My Service" -- bash
 
-  cc -Iinclude examples/echo_server.c -L$typed -lhvsock -Wl,-rpath,$typed -o my_service
-                            your own service starts as a copy of this one
-  $typed/hvsock --help       everything else
+and in the shell that opens, a service of your own, which begins as a copy of the echo server:
+  cc -Iinclude examples/echo_server.c -L$typed -lhvsock -Wl,-rpath,\$PWD/$typed -o $typed/my_server
+  my_server "My Service" &
+  echo hello | hvsock run web01 -- hvsock nc parent "My Service"
+
+README.md goes on from there; hvsock --help has the rest.
 NEXT
