@@ -54,6 +54,10 @@ static const struct {
                                   ""},
         [RULE_BAD_ADDRESS] = {"bad-address", "a ServiceId is needed, and it was zero", ""},
         [RULE_EXEC_FAILED] = {"exec-failed", "the service's program cannot be started", "hvsock service show SERVICE"},
+        [RULE_HELD_UP] = {"held-up", "the caller made the broker wait, and is not served for a while", ""},
+        [RULE_DESCRIPTOR] = {"descriptor", "what was lent is no socket that can be bound or connected in this way", ""},
+        [RULE_ALREADY_NAMED] = {"already-named", "the socket has dialled another VmId before: a new one is needed", ""},
+        [RULE_BROKER_FAILED] = {"broker-failed", "the broker could not do what it allowed", ""},
 };
 _Static_assert(sizeof rules / sizeof *rules == RULE_COUNT, "every rule has a name");
 

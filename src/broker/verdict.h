@@ -33,6 +33,10 @@ enum rule {
         RULE_PASSTHRU_DENIED = 19,    /* EACCES: container not added with --passthru */
         RULE_BAD_ADDRESS = 20,        /* EINVAL: a ServiceId of zero where one is needed */
         RULE_EXEC_FAILED = 21,        /* ECONNREFUSED: a service on demand whose program cannot be started */
+        RULE_HELD_UP = 22,            /* ENOBUFS: the caller made the broker wait */
+        RULE_DESCRIPTOR = 23,         /* what was lent is no socket that can be bound or connected so; as the kernel says */
+        RULE_ALREADY_NAMED = 24,      /* EINVAL: the socket dialled another VmId before */
+        RULE_BROKER_FAILED = 25,      /* no memory, no room on the disk: as the kernel says */
         RULE_COUNT,
 };
 

@@ -6,8 +6,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/discard.h"
-#include "daemon/lend.h"
 #include "daemon/partitions.h"
+#include "daemon/penalty.h"
 #include "daemon/probe.h"
 #include "daemon/receive.h"
 #include "daemon/watchdog.h"
@@ -25,6 +25,7 @@
 struct clients {
         struct table processes; /* by partition and pid */
         struct list all;        /* of client.link */
+        struct penalties penalties;
         unsigned refused_count; /* of those, how many are over their quota */
         bool unmapped_ids;      /* this user namespace leaves ids out */
 };
@@ -71,11 +72,15 @@ void process_release(struct world *world, struct process *process) {
         free(process);
 }
 
-static void client_close(struct client *client) {
+/* A connection that is `drained`, and whose peer sends no more, has nothing queued and closes at once. */
+static void client_close(struct client *client, bool drained) {
         struct world *world = client->world;
         int fd = client->source.fd;
         loop_remove(world->loop, &client->source);
-        fd_close(fd);
+        if (drained)
+                fd_close(fd);
+        else
+                discard(fd, &client->stranger);
         list_unlink(&client->link);
         if (client->refusal.error) {
                 world->clients->refused_count--;
@@ -99,26 +104,23 @@ static bool client_is_same(struct client *client, const struct packet_credential
                credentials->gid == client->heard_gid;
 }
 
-/* Serves one request. -EAGAIN when there is none, -EINTR when it must be asked again; any other negative errno closes the client. */
+/* Serves one request. -EAGAIN when there is none; any other negative errno closes the client. */
 static int client_serve(struct client *client) {
-        uint8_t packet[WIRE_PACKET_MAX];
-        struct packet_credentials credentials;
+        struct stranger_packet packet;
         struct wire_request request;
-        size_t length;
-        int fd;
-        watchdog_guard(); /* the kernel closes within this call what there is no room for */
-        int r = stranger_receive(client->source.fd, packet, sizeof packet, &length, &fd, &credentials);
-        if (!r && length == 0)
-                r = -ECONNRESET;
-        if (!r && !client_is_same(client, &credentials))
+        if (discard_is_clogged(&client->stranger))
+                return -EBUSY;
+        watchdog_guard(); /* without a free descriptor the kernel closes what came within this call */
+        int r = stranger_receive(client->source.fd, &packet);
+        if (!r && !client_is_same(client, &packet.credentials))
                 r = -EPERM;
         if (!r)
-                r = wire_decode_request(packet, length, &request);
-        if (r < 0) {
-                discard(fd, client->caller.uid);
-                return r == -ENOSYS ? request_unknown(client, &request.header) : r;
-        }
-        return request_serve(client, &request, fd);
+                r = wire_decode_request(packet.bytes, packet.length, &request);
+        if (!r)
+                return request_serve(client, &request, packet.fd_count ? packet.fds[0] : -1);
+        for (unsigned i = 0; i < packet.fd_count; i++)
+                discard(packet.fds[i], &client->stranger);
+        return r == -ENOSYS ? request_unknown(client, &request.header) : r;
 }
 
 static int client_dispatch(struct source *source, uint32_t events) {
@@ -129,7 +131,7 @@ static int client_dispatch(struct source *source, uint32_t events) {
         if (r == -EPROTO || r == -EPROTONOSUPPORT || r == -EPERM)
                 log_stranger(LOG_LEVEL_NOTICE, "closed the connection of process %u in partition %s: %s", client->caller.pid,
                              client->caller.partition->label, strerror(-r));
-        client_close(client);
+        client_close(client, r == -ESHUTDOWN);
         return 0;
 }
 
@@ -142,11 +144,8 @@ static int peer_groups(int fd, uint32_t *groups, socklen_t *size) {
         return getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, size) < 0 ? -errno : 0;
 }
 
-static int client_new(struct world *world, struct partition *partition, int fd, struct client **ret) {
-        struct ucred peer;
-        socklen_t size = sizeof peer, groups_size = 0;
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-                return -errno;
+static int client_new(struct world *world, struct partition *partition, int fd, const struct ucred *peer, struct client **ret) {
+        socklen_t groups_size = 0;
         int r = peer_groups(fd, NULL, &groups_size);
         if (r < 0 && r != -ERANGE)
                 return r;
@@ -160,26 +159,27 @@ static int client_new(struct world *world, struct partition *partition, int fd, 
         client->world = world;
         client->caller = (struct caller){
                 .partition = partition,
-                .pid = (uint32_t)peer.pid,
-                .uid = mapped(world, peer.uid),
-                .gid = mapped(world, peer.gid),
+                .pid = (uint32_t)peer->pid,
+                .uid = mapped(world, peer->uid),
+                .gid = mapped(world, peer->gid),
                 .groups = client->groups,
                 .group_count = groups_size / sizeof client->groups[0],
         };
         for (unsigned i = 0; i < client->caller.group_count; i++)
                 client->groups[i] = mapped(world, client->groups[i]);
+        client->stranger = stranger_of(partition, client->caller.uid);
         client->network = network_of(fd);
         *ret = client;
         client = NULL;
         return 0;
 }
 
-static int client_add(struct world *world, struct partition *partition, int fd) {
+static int client_add(struct world *world, struct partition *partition, int fd, const struct ucred *peer) {
         cleanup(freep) struct client *client = NULL;
-        int r = client_new(world, partition, fd, &client);
+        int r = client_new(world, partition, fd, peer, &client);
         if (r < 0)
                 return r;
-        if (discard_is_clogged(client->caller.uid))
+        if (discard_is_clogged(&client->stranger))
                 return -EBUSY;
         client->refusal = broker_client_opened(world->broker, &client->caller);
         if (client->refusal.error) {
@@ -205,28 +205,39 @@ static int client_add(struct world *world, struct partition *partition, int fd) 
         return 0;
 }
 
-/* Whether taking this descriptor leaves DESCRIPTORS_RESERVED free: the kernel gives the lowest free number. */
+/* Whether taking this descriptor leaves enough free: the kernel gives the lowest free number. */
 static bool leaves_room(int fd) {
         struct rlimit limit;
-        return getrlimit(RLIMIT_NOFILE, &limit) < 0 || (rlim_t)fd + DESCRIPTORS_RESERVED < limit.rlim_cur;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return true;
+        rlim_t half = limit.rlim_cur / 2, reserved = half < DESCRIPTORS_RESERVED ? half : DESCRIPTORS_RESERVED;
+        return (rlim_t)fd + reserved < limit.rlim_cur;
+}
+
+/* What is not taken may have something queued already. */
+static void discard_connection(const struct world *world, const struct partition *partition, int fd, const struct ucred *peer) {
+        struct stranger stranger = stranger_of(partition, mapped(world, peer->uid));
+        discard(fd, &stranger);
 }
 
 void client_accept(struct world *world, struct partition *partition, int listen_fd) {
         for (unsigned accepted = 0; accepted < CLIENTS_PER_WAKE_UP; accepted++) {
-                cleanup(fd_closep) int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+                int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
                 if (fd < 0) {
                         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
                                 partitions_pause(world);
                         return;
                 }
-                /* A connection that is not taken is closed here, with what its queue holds: that may wait. */
-                watchdog_guard();
-                if (!leaves_room(fd)) {
+                struct ucred peer = {.uid = OVERFLOW_ID, .gid = OVERFLOW_ID};
+                socklen_t size = sizeof peer;
+                (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+                bool fits = leaves_room(fd);
+                if (!fits || client_add(world, partition, fd, &peer) < 0)
+                        discard_connection(world, partition, fd, &peer);
+                if (!fits) {
                         partitions_pause(world);
                         return;
                 }
-                if (client_add(world, partition, fd) == 0)
-                        fd = -1;
         }
 }
 
@@ -252,6 +263,7 @@ int clients_open(struct world *world) {
         list_init(&clients->all);
         clients->unmapped_ids = !all_ids_are_mapped("/proc/self/uid_map") || !all_ids_are_mapped("/proc/self/gid_map");
         world->clients = clients;
+        world->penalties = &clients->penalties;
         return 0;
 }
 
@@ -260,7 +272,7 @@ void clients_close(struct world *world) {
         if (!clients)
                 return;
         list_for_each_safe(link, &clients->all)
-                client_close(container_of(link, struct client, link));
+                client_close(container_of(link, struct client, link), false);
         for (struct table_link *link; (link = table_next(&clients->processes, NULL));) {
                 table_remove(&clients->processes, link);
                 free(process_of(link));
@@ -268,4 +280,5 @@ void clients_close(struct world *world) {
         table_deinit(&clients->processes);
         free(clients);
         world->clients = NULL;
+        world->penalties = NULL;
 }

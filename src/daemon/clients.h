@@ -10,12 +10,13 @@
  */
 
 #include "base/hash.h"
+#include "daemon/stranger.h"
 #include "daemon/world.h"
 #include "wire/message.h"
 
 #define CLIENTS_PER_WAKE_UP 64     /* accepted at once */
 #define REFUSED_CLIENTS_MAX 64     /* over their quota, waiting to be told so */
-#define DESCRIPTORS_RESERVED 128   /* kept from clients: for what they lend, files and children */
+#define DESCRIPTORS_RESERVED 512   /* kept from clients: for what one packet can bring, files and children; at most half */
 
 struct process {
         struct table_link link;
@@ -28,6 +29,7 @@ struct process {
         struct list listeners; /* of listener_shell.process_link */
         struct list left_link; /* probe.c: a client of it went away */
         int64_t left_delay_ms, left_due_ms;
+        bool is_gone; /* it had no client when last looked at, long after one went away */
 };
 
 struct client {
@@ -35,6 +37,7 @@ struct client {
         struct world *world;
         struct process *process;
         struct caller caller;
+        struct stranger stranger; /* who answers for it */
         struct verdict refusal; /* over a quota: the answer to its first request */
         uint64_t network;       /* cookie of its network namespace: its abstract names are there */
         bool heard;

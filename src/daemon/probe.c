@@ -11,6 +11,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* Whose channels are doubtful. Goes when none is. */
+struct doubtful_user {
+        struct table_link link;
+        struct doubtful_key {
+                const struct partition *partition;
+                uint64_t uid;
+        } key;
+        struct list channels; /* of channel_shell.doubtful_link, the longest doubtful first */
+        unsigned count;
+};
+
 struct probe {
         struct world *world;
         int listener_fd;            /* a datagram socket: all its connects fail, and how they do tells */
@@ -18,6 +29,7 @@ struct probe {
         uint64_t network;           /* cookie of the broker's network namespace, or 0 */
         struct list suspect_channels, suspect_listeners;
         struct list left;           /* of process.left_link */
+        struct table doubtful_users;
         struct timer suspects_timer, left_timer, watch_timer;
         unsigned channel_count, opened_since_sweep, sweep_after;
         int64_t made_room_ms;
@@ -117,11 +129,23 @@ struct channel_shell *probe_rested(const struct process *process) {
         return process->closed_count > PROBE_RESTED ? container_of(process->closed.next, struct channel_shell, closed_link) : NULL;
 }
 
-void probe_still_open(struct channel_shell *shell) {
+static void not_closed(struct channel_shell *shell) {
         if (list_is_empty(&shell->closed_link))
                 return;
         list_unlink(&shell->closed_link);
         shell->process->closed_count--;
+}
+
+static void not_doubtful(struct probe *probe, struct channel_shell *shell) {
+        struct doubtful_user *user = shell->doubtful_user;
+        if (!user)
+                return;
+        list_unlink(&shell->doubtful_link);
+        shell->doubtful_user = NULL;
+        if (--user->count == 0) {
+                table_remove(&probe->doubtful_users, &user->link);
+                free(user);
+        }
 }
 
 static void channel_shell_free(struct world *world, struct channel *channel) {
@@ -129,7 +153,8 @@ static void channel_shell_free(struct world *world, struct channel *channel) {
         channel->shell = NULL;
         if (!shell)
                 return;
-        probe_still_open(shell);
+        not_closed(shell);
+        not_doubtful(world->probe, shell);
         list_unlink(&shell->process_link);
         list_unlink(&shell->suspect_link);
         process_release(world, shell->process);
@@ -140,6 +165,48 @@ void channel_forget(struct world *world, struct channel *channel) {
         world->probe->channel_count--;
         channel_shell_free(world, channel);
         broker_closed(world->broker, channel);
+}
+
+/* Doubtful channels. */
+
+static struct doubtful_user *doubtful_user_of(struct probe *probe, const struct channel *channel) {
+        struct doubtful_key key = {.partition = channel->from, .uid = channel->from_uid};
+        uint64_t hash = table_hash(&probe->doubtful_users, &key, sizeof key);
+        for (struct table_link *link = NULL; (link = table_find(&probe->doubtful_users, hash, link));) {
+                struct doubtful_user *user = container_of(link, struct doubtful_user, link);
+                if (!memcmp(&user->key, &key, sizeof key))
+                        return user;
+        }
+        struct doubtful_user *user = calloc(1, sizeof *user);
+        if (!user)
+                return NULL;
+        user->key = key;
+        list_init(&user->channels);
+        if (table_insert(&probe->doubtful_users, &user->link, hash) < 0) {
+                free(user);
+                return NULL;
+        }
+        return user;
+}
+
+static void doubt(struct world *world, struct channel_shell *shell) {
+        if (shell->doubtful_user)
+                return;
+        struct doubtful_user *user = doubtful_user_of(world->probe, shell->channel);
+        if (!user)
+                return; /* no memory: asked after again */
+        shell->doubtful_user = user;
+        list_append(&user->channels, &shell->doubtful_link);
+        if (++user->count > PROBE_DOUBTFUL_MAX)
+                channel_forget(world, container_of(user->channels.next, struct channel_shell, doubtful_link)->channel);
+}
+
+void probe_still_held(struct world *world, struct channel_shell *shell) {
+        bool is_gone = shell->process->is_gone && !shell->process->client_count;
+        bool was_closed = !list_is_empty(&shell->closed_link);
+        not_closed(shell);
+        if (is_gone || was_closed)
+                doubt(world, shell);
 }
 
 /* Suspects. */
@@ -167,7 +234,7 @@ static bool probe_suspects(struct probe *probe, unsigned budget) {
                 struct channel_shell *shell = channel_shell_of(probe->suspect_channels.next);
                 list_unlink(&shell->suspect_link);
                 if (channel_is_alive(probe, shell))
-                        probe_still_open(shell);
+                        probe_still_held(probe->world, shell);
                 else
                         channel_forget(probe->world, shell->channel);
         }
@@ -197,6 +264,7 @@ void probe_add_channel(struct world *world, struct channel *channel, struct chan
         list_append(&process->channels, &shell->process_link);
         list_init(&shell->suspect_link);
         list_init(&shell->closed_link);
+        list_init(&shell->doubtful_link);
         channel->shell = shell;
         probe->channel_count++;
         if (++probe->opened_since_sweep >= probe->sweep_after)
@@ -257,8 +325,10 @@ static int left_due(struct timer *timer) {
                         continue;
                 process->left_delay_ms *= 2;
                 process->left_due_ms = now + process->left_delay_ms;
-                if (process->left_delay_ms > PROBE_LEFT_MAX_MS)
+                if (process->left_delay_ms > PROBE_LEFT_MAX_MS) {
+                        process->is_gone = !process->client_count;
                         list_unlink(link);
+                }
                 suspect_process(probe, process);
         }
         if (!list_is_empty(&probe->left))
@@ -335,6 +405,12 @@ int probe_open(struct world *world) {
                 free(probe);
                 return r;
         }
+        int r = table_init(&probe->doubtful_users, world->key);
+        if (r < 0) {
+                fd_close(probe->listener_fd);
+                free(probe);
+                return r;
+        }
         probe->network = network_of(probe->listener_fd);
         world->probe = probe;
         return 0;
@@ -354,6 +430,7 @@ void probe_close(struct world *world) {
         fd_close(probe->listener_fd);
         fd_close(probe->connector_fds[0]);
         fd_close(probe->connector_fds[1]);
+        table_deinit(&probe->doubtful_users);
         free(probe);
         world->probe = NULL;
 }

@@ -18,6 +18,14 @@
  * and the kernel's consent proves that the channel is gone. A name rests until
  * PROBE_RESTED more were closed, so that an acceptor seldom sees it twice.
  *
+ * That a name is held does not prove that its channel is open: an acceptor that
+ * shares the connector's network namespace may take the name once it is free,
+ * to keep the closed channel in the books and in the connector's quotas. So a
+ * channel is doubtful if its library said that it closed it, or its process has
+ * long had no control connection, and yet its name is held. Mostly another
+ * process has inherited it. Of a user's doubtful channels PROBE_DOUBTFUL_MAX stay
+ * in the books; those that were longest leave.
+ *
  * What may have died is put among the suspects, which are asked after a few at
  * each turn of the loop: a channel that its library says it closed, and all of a
  * process one of whose connections went away (several times, ever less often: a
@@ -34,6 +42,7 @@
 #define PROBE_RESTED 32u        /* as many channels of a process are closed before the name of the first is given again */
 #define PROBE_LEFT_MIN_MS 20    /* after a connection went away: this soon, then twice as long each time */
 #define PROBE_LEFT_MAX_MS 2000  /* and not after this */
+#define PROBE_DOUBTFUL_MAX 1024u /* of a user of a partition */
 #define PROBE_SWEEP_MIN 256u    /* channels opened between two sweeps, at least */
 #define PROBE_QUOTA_MS 1000     /* a quota that was reached causes a sweep at most this often */
 
@@ -46,11 +55,14 @@ struct listener_shell {
         socklen_t address_length;
 };
 
+struct doubtful_user;
+
 /* channel->shell. */
 struct channel_shell {
         struct channel *channel;
         struct process *process;
-        struct list process_link, suspect_link, closed_link;
+        struct list process_link, suspect_link, closed_link, doubtful_link;
+        struct doubtful_user *doubtful_user; /* NULL until there is doubt */
         uint64_t network;         /* cookie of the connector's network namespace */
         uint8_t address_length;
         char name[1 + CONNECTOR_NAME_SIZE]; /* the connector's sun_path */
@@ -79,8 +91,8 @@ void channel_forget(struct world *world, struct channel *channel);
 
 /* A closed channel of this process whose name has rested, or NULL. */
 struct channel_shell *probe_rested(const struct process *process);
-/* The kernel says that it is open: its process was wrong, or shares it with another. */
-void probe_still_open(struct channel_shell *shell);
+/* The kernel says that its name is held all the same. May free it. */
+void probe_still_held(struct world *world, struct channel_shell *shell);
 /* A library says that it closed these channels. */
 void probe_closed(struct client *client, const GUID *ephemeral_ids, unsigned count);
 /* One of the process's control connections went away. */

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define NOBODY 65534u /* lend.c gives the files of unmapped callers to it */
+#define NOBODY 65534u /* lend_bind.c gives the files of unmapped callers to it */
 
 static int restore(struct world *world, struct partition *partition, const struct listener_name *name,
                    const struct stat *status) {

@@ -25,7 +25,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
-#include "daemon/lend.h"
+#include "daemon/connector.h"
 #include "daemon/probe.h"
 #include "daemon/recovery.h"
 #include "daemon/socket_dump.h"

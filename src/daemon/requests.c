@@ -8,7 +8,9 @@
 #include "daemon/discard.h"
 #include "daemon/lend.h"
 #include "daemon/partitions.h"
+#include "daemon/penalty.h"
 #include "daemon/probe.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,23 +36,21 @@ int request_unknown(struct client *client, const struct wire_header *header) {
         return reply_send(client, &reply, -1);
 }
 
-/*
- * A verdict with a rule is the broker's: counted, logged and explained. One
- * without is what the kernel said of the descriptor itself.
- */
 static void refuse(struct client *client, const struct wire_request *request, const struct verdict *verdict,
                    struct wire_reply *reply) {
         struct broker *broker = client->world->broker;
         reply->error = (uint32_t)verdict->error;
         reply->rule = verdict->rule;
-        if (verdict->rule == RULE_ALLOWED) {
-                snprintf(reply->text, sizeof reply->text, "%s", strerror(verdict->error));
-                return;
-        }
         broker_explain(broker, &client->caller, &request->vm_id, &request->service_id, verdict, reply->text,
                        sizeof reply->text);
         broker_refused(broker, &client->caller, &request->vm_id, &request->service_id, verdict);
         log_stranger(LOG_LEVEL_NOTICE, "%s", reply->text);
+}
+
+/* A question without an answer is no refusal. */
+static void answer_none(struct wire_reply *reply, int error) {
+        reply->error = (uint32_t)error;
+        snprintf(reply->text, sizeof reply->text, "%s", strerror(error));
 }
 
 static int serve_hello(struct client *client, struct wire_reply *reply) {
@@ -103,80 +103,82 @@ static struct partition *partition_seen(struct client *client, const char *name)
         return sibling ? found : NULL;
 }
 
-static struct verdict serve_resolve_partition(struct client *client, const struct wire_request *request,
-                                              struct wire_reply *reply) {
+static int serve_resolve_partition(struct client *client, const struct wire_request *request, struct wire_reply *reply) {
         const struct partition *partition = partition_seen(client, request->name);
-        if (!partition)
-                return (struct verdict){.error = ENOENT};
-        reply->vm_id = partition->vm_id;
-        return (struct verdict){};
+        if (partition)
+                reply->vm_id = partition->vm_id;
+        else
+                answer_none(reply, ENOENT);
+        return reply_send(client, reply, -1);
 }
 
-static struct verdict serve_resolve_service(struct client *client, const struct wire_request *request,
-                                            struct wire_reply *reply) {
+static int serve_resolve_service(struct client *client, const struct wire_request *request, struct wire_reply *reply) {
         struct service *service;
         int r = registry_by_name(client->world->broker, request->name, &service);
         if (r < 0)
-                return (struct verdict){.error = -r};
-        reply->service_id = service->definition.service_id;
-        return (struct verdict){};
+                answer_none(reply, -r);
+        else
+                reply->service_id = service->definition.service_id;
+        return reply_send(client, reply, -1);
 }
 
-static struct verdict serve(struct client *client, const struct wire_request *request, int fd, struct wire_reply *reply) {
+/* The requests that are judged: a verdict with an error has a rule. */
+static struct verdict judge(struct client *client, const struct wire_request *request, int fd, struct wire_reply *reply) {
         const struct broker *broker = client->world->broker;
+        const struct verdict held_up = {.error = ENOBUFS, .rule = RULE_HELD_UP};
+        if (fd >= 0 && penalty_lasts(client->world->penalties, &client->stranger, OFFENCE_CONNECT, loop_now_ms()))
+                return held_up;
         switch (request->header.type) {
         case WIRE_BIND:
-                return serve_bind(client, request, fd, reply);
+                return fd < 0 ? lend_failed(-EBADF) : serve_bind(client, request, fd, reply);
+        case WIRE_CONNECT:
+                return fd < 0 ? lend_failed(-EBADF) : serve_connect(client, request, fd, reply);
         case WIRE_LISTEN:
                 return broker_listen(broker, &client->caller, &request->vm_id, &request->service_id);
-        case WIRE_CONNECT:
-                return serve_connect(client, request, fd, reply);
-        case WIRE_CHECK:
-                return broker_check(broker, &client->caller, &request->service_id);
-        case WIRE_RESOLVE_PARTITION:
-                return serve_resolve_partition(client, request, reply);
-        case WIRE_RESOLVE_SERVICE:
-                return serve_resolve_service(client, request, reply);
         default:
-                return (struct verdict){.error = ENOSYS};
+                return broker_check(broker, &client->caller, &request->service_id);
         }
+}
+
+/* A socket that was bound or connected is closed here, unless that made the loop wait before. */
+static void close_lent(struct client *client, int fd) {
+        struct penalties *penalties = client->world->penalties;
+        if (penalty_lasts(penalties, &client->stranger, OFFENCE_CLOSE, loop_now_ms()))
+                discard(fd, &client->stranger);
+        else if (watchdog_close_descriptor(fd))
+                penalty_impose(penalties, &client->stranger, OFFENCE_CLOSE, loop_now_ms());
 }
 
 int request_serve(struct client *client, const struct wire_request *request, int fd) {
         struct wire_reply reply = {.header = reply_header(&request->header)};
         struct verdict verdict;
-        if (fd >= 0 && discard_is_clogged(client->caller.uid)) {
-                discard(fd, client->caller.uid);
-                return -EBUSY;
-        }
         if (client->refusal.error) {
-                verdict = client->refusal;
-                refuse(client, request, &verdict, &reply);
-                discard(fd, client->caller.uid);
+                discard(fd, &client->stranger);
+                refuse(client, request, &client->refusal, &reply);
                 (void)reply_send(client, &reply, -1);
                 return -ENOBUFS;
         }
         if (wire_request_descriptors(request->header.type) == 0) {
-                discard(fd, client->caller.uid);
+                discard(fd, &client->stranger);
                 fd = -1;
-        } else if (fd < 0) {
-                verdict = (struct verdict){.error = EBADF};
-                refuse(client, request, &verdict, &reply);
-                return reply_send(client, &reply, -1);
         }
         switch (request->header.type) {
         case WIRE_HELLO:
                 return serve_hello(client, &reply);
+        case WIRE_RESOLVE_PARTITION:
+                return serve_resolve_partition(client, request, &reply);
+        case WIRE_RESOLVE_SERVICE:
+                return serve_resolve_service(client, request, &reply);
         case WIRE_CLOSED:
                 probe_closed(client, request->closed, request->closed_count);
                 return 0;
         }
-        verdict = serve(client, request, fd, &reply);
+        verdict = judge(client, request, fd, &reply);
         if (verdict.error) {
-                discard(fd, client->caller.uid);
+                discard(fd, &client->stranger);
                 refuse(client, request, &verdict, &reply);
-        } else {
-                fd_close(fd); /* it was bound: it is a Unix socket */
+        } else if (fd >= 0) {
+                close_lent(client, fd);
         }
         return reply_send(client, &reply, -1);
 }

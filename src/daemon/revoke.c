@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "base/log.h"
+#include "daemon/connector.h"
 #include "daemon/lend.h"
 #include "daemon/partitions.h"
 #include "daemon/probe.h"
@@ -46,7 +47,7 @@ static int tell(const struct world *world, const char *file_name) {
                 return -EAGAIN;
         address = (struct sockaddr_un){.sun_family = AF_UNIX};
         strcpy(address.sun_path, file_name);
-        r = connect_at_once(fd, &address, sizeof address);
+        r = connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
         return r == -EAGAIN ? r : 0;
 }
 

@@ -2,19 +2,19 @@
 
 /*
  * The watchdog's signal. `used` tells the handler whether anyone asked for
- * guard since the last signal. A signal that arrives between watchdog_guard()
+ * guard since the last signal, `fired` the loop that there was one. A signal that arrives between watchdog_guard()
  * and the guarded call finds it set, leaves the timer running, and so the next
  * one interrupts the call.
  */
 
 #include "daemon/watchdog.h"
+#include "base/fd.h"
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <time.h>
 
 static timer_t timer;
-static volatile sig_atomic_t exists, running, used;
+static volatile sig_atomic_t exists, running, used, fired;
 
 static void set_interval(long milliseconds) {
         struct timespec interval = {.tv_nsec = milliseconds * 1000000};
@@ -28,6 +28,7 @@ static void on_signal(int signal_number) {
         if (!used && exists)
                 set_interval(0);
         used = 0;
+        fired = 1;
         errno = saved;
 }
 
@@ -51,4 +52,18 @@ void watchdog_guard(void) {
         used = 1;
         if (exists && !running)
                 set_interval(WATCHDOG_MS);
+}
+
+static int64_t now_ms(void) {
+        struct timespec time;
+        clock_gettime(CLOCK_MONOTONIC, &time);
+        return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+bool watchdog_close_descriptor(int fd) {
+        int64_t before = now_ms();
+        fired = 0;
+        watchdog_guard();
+        fd_close(fd);
+        return fired && now_ms() - before >= WATCHDOG_HELD_UP_MS;
 }

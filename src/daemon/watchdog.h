@@ -8,12 +8,18 @@
  * WATCHDOG_MS while watchdog_guard() is called at least that often, and stopped
  * by its own handler when it is not: an idle daemon is not woken.
  *
- * Every call that may be held up must take EINTR for an answer.
+ * Every call that may be held up must take EINTR for an answer. Once the signal
+ * is there, all waits within one call are over.
  */
 
+#include <stdbool.h>
+
 #define WATCHDOG_MS 20
+#define WATCHDOG_HELD_UP_MS 2 /* a call that was interrupted, but within this, met the signal by chance */
 
 int watchdog_open(void);
 void watchdog_close(void);
 /* Call before each system call on a stranger's descriptor that may wait. */
 void watchdog_guard(void);
+/* Closes under guard. Whether that had to be interrupted. */
+bool watchdog_close_descriptor(int fd);

@@ -6,8 +6,8 @@
  *
  * Owns the directories, the files in them and everything the daemon holds open.
  * The broker (pure) decides; the rooms below do: partitions.c keeps definitions
- * and each partition's control socket, clients.c talks to libraries, lend.c
- * binds and connects the descriptors they lend, probe.c finds out who is still
+ * and each partition's control socket, clients.c talks to libraries, lend_*.c
+ * bind and connect the descriptors they lend, probe.c finds out who is still
  * alive, recovery.c finds what was open before a restart, services.c
  * reads drop-ins and watches them, revoke.c ends what a disabled service has
  * open, activation.c starts services on demand, manage.c serves the management
@@ -61,6 +61,7 @@ struct world {
         struct problem *problems; /* of files that are read at the start alone */
         struct partitions *partitions;
         struct clients *clients;
+        struct penalties *penalties; /* of clients.c */
         struct services *services;
         struct revoke *revoke;
         struct activation *activation;

@@ -268,8 +268,9 @@ int bare_listener(int client, const GUID *vm_id, const GUID *service_id, int soc
 
 uint32_t bare_connect(int client, const GUID *vm_id, const GUID *service_id, int socket_type, int *ret_fd) {
         struct wire_request request = connect_request(vm_id, service_id, socket_type);
-        cleanup(fd_closep) int fd = (int)must(socket(AF_UNIX, socket_type | SOCK_CLOEXEC, 0));
+        cleanup(fd_closep) int fd = (int)must(socket(AF_UNIX, socket_type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         uint32_t error = ask(client, &request, fd);
+        must(fcntl(fd, F_SETFL, 0));
         if (!error && ret_fd)
                 *ret_fd = fd_take(fd);
         return error;

@@ -5,12 +5,12 @@
 #include "bare_world.h"
 #include "base/fd.h"
 #include "base/guid.h"
+#include "broker/verdict.h"
 #include "test.h"
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -52,7 +52,7 @@ TEST(a_connect_meets_its_listener_and_both_ends_names_say_who_is_who) {
         bare_end(&world);
 }
 
-TEST(the_descriptor_gets_its_flags_back) {
+TEST(the_flags_of_a_descriptor_are_its_owners) {
         bare_new(&world);
         bare_start(&world);
         int client = bare_client(&world);
@@ -69,43 +69,23 @@ TEST(the_descriptor_gets_its_flags_back) {
         bare_end(&world);
 }
 
-TEST(an_edge_triggered_waiter_gets_its_edge_when_a_nonblocking_socket_is_connected) {
-        bare_new(&world);
-        bare_start(&world);
-        int client = bare_client(&world), epoll = (int)must(epoll_create1(EPOLL_CLOEXEC));
-        int listening = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
-        int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), before, after;
-        struct epoll_event event = {.events = EPOLLOUT | EPOLLIN | EPOLLET};
-        socklen_t size = sizeof before;
-        must(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
-        must(epoll_wait(epoll, &event, 1, 0));
-        check_equal(must(epoll_wait(epoll, &event, 1, 0)), 0);
-        must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &before, &size));
-        struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
-        check_equal(ask(client, &request, fd), 0);
-        check_equal(must(epoll_wait(epoll, &event, 1, 1000)), 1);
-        check(event.events & EPOLLOUT);
-        must(getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &after, &size));
-        check_equal(after, before);
+static uint32_t lend_what(int client, const struct wire_request *request, int fd) {
+        struct wire_reply reply;
+        tell(client, request, fd);
+        hear(client, &reply);
+        check_equal(reply.rule, RULE_DESCRIPTOR);
         fd_close(fd);
-        fd_close(listening);
-        fd_close(epoll);
-        fd_close(client);
-        bare_end(&world);
+        return reply.error;
 }
 
 static uint32_t bind_what(int client, int fd, int stated_type) {
         struct wire_request request = bind_request(&HV_GUID_LOOPBACK, &SERVICE, stated_type);
-        uint32_t error = ask(client, &request, fd);
-        fd_close(fd);
-        return error;
+        return lend_what(client, &request, fd);
 }
 
 static uint32_t connect_what(int client, int fd, int stated_type) {
         struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &OTHER_SERVICE, stated_type);
-        uint32_t error = ask(client, &request, fd);
-        fd_close(fd);
-        return error;
+        return lend_what(client, &request, fd);
 }
 
 static int pipe_end(void) {
@@ -179,6 +159,7 @@ TEST(a_socket_that_was_refused_may_dial_the_same_vmid_again_and_no_other) {
         bare_start(&world);
         int client = bare_client(&world), in_vm = bare_client_of(&world, &vm);
         int fd = unix_socket(SOCK_STREAM), deaf = unix_socket(SOCK_STREAM);
+        struct wire_reply reply;
 
         /* Bound, but not listening yet: the name is given, the connect refused. */
         struct wire_request to_self = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
@@ -187,7 +168,10 @@ TEST(a_socket_that_was_refused_may_dial_the_same_vmid_again_and_no_other) {
         check_equal(ask(client, &binding, deaf), 0);
         int listening = bare_listener(in_vm, &HV_GUID_PARENT, &SERVICE, SOCK_STREAM);
         check_equal(ask(client, &to_self, fd), ECONNREFUSED);
-        check_equal(ask(client, &to_vm, fd), EINVAL);
+        tell(client, &to_vm, fd);
+        hear(client, &reply);
+        check_equal(reply.error, EINVAL);
+        check_equal(reply.rule, RULE_ALREADY_NAMED);
         must(listen(deaf, 1));
         check_equal(ask(client, &to_self, fd), 0);
         check_equal(ask(client, &to_self, fd), EISCONN);
@@ -220,35 +204,34 @@ TEST(a_full_backlog_refuses_and_does_not_hold_the_broker_up) {
         bare_end(&world);
 }
 
-/* Clears the flag that keeps the broker's connect from waiting, as fast as it can, in a process of its own. */
-static pid_t clear_flag_forever(int fd) {
-        pid_t pid = (pid_t)must(fork());
-        if (pid)
-                return pid;
-        for (;;)
-                if (fcntl(fd, F_SETFL, 0) < 0)
-                        _exit(1);
-}
-
-TEST(a_connect_that_is_made_to_wait_is_interrupted) {
+TEST(whoever_makes_the_broker_wait_is_refused_for_a_while_and_nobody_else_is) {
+        static const GUID vm = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
         bare_new(&world);
+        bare_partition(&world, &vm, "Label=vm\nKind=vm\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
         bare_start(&world);
-        int client = bare_client(&world), first = -1;
+        int client = bare_client(&world), in_vm = bare_client_of(&world, &vm), first = -1;
+        int full = unix_socket(SOCK_STREAM), blocking = unix_socket(SOCK_STREAM), other = unix_socket(SOCK_STREAM);
         struct wire_request binding = bind_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
-        int listening = unix_socket(SOCK_STREAM), fd = unix_socket(SOCK_STREAM);
-        check_equal(ask(client, &binding, listening), 0);
-        must(listen(listening, 0));
+        struct wire_request connecting = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        struct wire_request again = bind_request(&HV_GUID_LOOPBACK, &OTHER_SERVICE, SOCK_STREAM);
+        struct wire_reply reply;
+        check_equal(ask(client, &binding, full), 0);
+        must(listen(full, 0));
         check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, &first), 0);
-        pid_t hostile = clear_flag_forever(fd);
-        struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
-        for (unsigned i = 0; i < 200; i++)
-                check_equal(ask(client, &request, fd), ECONNREFUSED);
-        must(kill(hostile, SIGKILL));
-        must(waitpid(hostile, NULL, 0));
-        bare_check_alive(&world);
-        fd_close(fd);
+
+        check_equal(ask(client, &connecting, blocking), ECONNREFUSED); /* interrupted */
+        tell(client, &connecting, blocking);
+        hear(client, &reply);
+        check_equal(reply.error, ENOBUFS);
+        check_equal(reply.rule, RULE_HELD_UP);
+        check_equal(ask(client, &again, other), ENOBUFS);
+        check_equal(ask(in_vm, &again, other), 0);
+        until(ask(client, &connecting, blocking) == ECONNREFUSED); /* and so it made the broker wait again */
+        fd_close(other);
+        fd_close(blocking);
         fd_close(first);
-        fd_close(listening);
+        fd_close(full);
+        fd_close(in_vm);
         fd_close(client);
         bare_end(&world);
 }

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Connecting lent sockets to their listeners. */
+
+#include "base/fd.h"
+#include "base/guid.h"
+#include "base/log.h"
+#include "daemon/activation.h"
+#include "daemon/connector.h"
+#include "daemon/lend.h"
+#include "daemon/penalty.h"
+#include "daemon/watchdog.h"
+#include <errno.h>
+#include <sys/socket.h>
+
+static struct verdict ask_route(struct world *world, const struct connect_request *request, struct route *ret_route) {
+        activation_refresh(world, &request->service_id);
+        struct verdict verdict = broker_route(world->broker, request, ret_route);
+        if (verdict.error == ENOBUFS) {
+                probe_for_room(world);
+                verdict = broker_route(world->broker, request, ret_route);
+        }
+        return verdict;
+}
+
+/* A socket that is lent non-blocking, as it must be, makes nobody wait: its flags were changed. */
+static void hold_off(const struct client *client) {
+        log_stranger(LOG_LEVEL_WARNING, "process %u in partition %s made a lent socket wait: its lends are refused for a while",
+                     client->caller.pid, client->caller.partition->label);
+        penalty_impose(client->world->penalties, &client->stranger, OFFENCE_CONNECT, loop_now_ms());
+}
+
+/*
+ * Connects a named descriptor. A listener that the kernel says is gone leaves
+ * the books, and the broker is asked again; one that is bound but does not
+ * listen refuses, and does not pass the connect on to a less specific one.
+ */
+static struct verdict connect_named(struct client *client, const struct connect_request *ask, int fd, struct route *route) {
+        struct world *world = client->world;
+        for (unsigned tried = 0; tried < LISTENERS_TRIED_MAX; tried++) {
+                struct sockaddr_un address;
+                const GUID dial_back_vm_id = route->resolution.dial_back_vm_id;
+                socklen_t length = listener_address(route->listener, &address);
+                watchdog_guard();
+                int r = connect(fd, (struct sockaddr *)&address, length) < 0 ? -errno : 0;
+                if (!r)
+                        return (struct verdict){};
+                if (r == -EINTR)
+                        hold_off(client);
+                if (r == -EAGAIN || r == -EINTR)
+                        return (struct verdict){.error = ECONNREFUSED, .rule = RULE_BACKLOG_FULL};
+                if (r != -ECONNREFUSED && r != -ENOENT)
+                        return lend_failed(r);
+                if (r == -ECONNREFUSED && listener_is_alive(world, route->listener))
+                        break;
+                listener_forget(world, route->listener);
+                struct verdict verdict = ask_route(world, ask, route);
+                if (verdict.error)
+                        return verdict;
+                if (!guid_equal(&dial_back_vm_id, &route->resolution.dial_back_vm_id))
+                        return (struct verdict){.error = EINVAL, .rule = RULE_ALREADY_NAMED};
+        }
+        return (struct verdict){.error = ECONNREFUSED, .rule = RULE_NO_LISTENER};
+}
+
+struct verdict lend_connect(struct client *client, const struct wire_request *request, int fd, GUID *ret_ephemeral_id) {
+        struct world *world = client->world;
+        struct connect_request ask = {
+                .caller = &client->caller,
+                .vm_id = request->vm_id,
+                .service_id = request->service_id,
+                .socket_type = (int)request->socket_type,
+                .passthru = request->flags & WIRE_CONNECT_PASSTHRU,
+        };
+        struct route route;
+        struct verdict verdict = ask_route(world, &ask, &route);
+        if (verdict.error)
+                return verdict;
+
+        cleanup(freep) struct channel_shell *shell = calloc(1, sizeof *shell);
+        if (!shell)
+                return lend_failed(-ENOMEM);
+        shell->network = client->network;
+        struct connector_name name = {
+                .dial_back_vm_id = route.resolution.dial_back_vm_id,
+                .dialled_vm_id = request->vm_id,
+                .pid = client->caller.pid,
+                .uid = client->caller.uid,
+                .gid = client->caller.gid,
+        };
+        int r = connector_name_give(client, fd, &name, shell);
+        if (r == -EADDRNOTAVAIL)
+                return (struct verdict){.error = EINVAL, .rule = RULE_ALREADY_NAMED};
+        if (r < 0)
+                return lend_failed(r);
+        verdict = connect_named(client, &ask, fd, &route);
+        if (verdict.error)
+                return verdict;
+
+        struct channel *channel;
+        r = broker_opened(world->broker, &ask, &route, &name.ephemeral_id, loop_wall_ms(), &channel);
+        if (r < 0) {
+                (void)shutdown(fd, SHUT_RDWR); /* a channel that is in no book must not be */
+                return lend_failed(r);
+        }
+        probe_add_channel(world, channel, shell, client->process);
+        shell = NULL;
+        *ret_ephemeral_id = name.ephemeral_id;
+        return verdict;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+
+/* What strangers do to make the broker wait, run out, or keep what is not theirs. */
+
+#include "bare_world.h"
+#include "base/fd.h"
+#include "base/guid.h"
+#include "daemon/probe.h"
+#include "test.h"
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define HOSTILE 100
+
+static struct bare_world world;
+
+static void raise_descriptor_limit(void) {
+        struct rlimit limit;
+        must(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        must(setrlimit(RLIMIT_NOFILE, &limit));
+}
+
+/* ---- descriptors whose close waits ---- */
+
+/* The peers of lingering sockets, which never read. */
+static int deaf[3 * HOSTILE], deaf_count;
+
+/* A connected socket with unsent bytes, whose last close waits for a minute. */
+static int lingering_socket(void) {
+        static const char bytes[65536];
+        const struct linger linger = {.l_onoff = 1, .l_linger = 60};
+        const int small = 4096;
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t length = sizeof address;
+        cleanup(fd_closep) int listening = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        must(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof small));
+        must(bind(listening, (struct sockaddr *)&address, length));
+        must(listen(listening, 1));
+        must(getsockname(listening, (struct sockaddr *)&address, &length));
+        int fd = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
+        must(connect(fd, (struct sockaddr *)&address, length));
+        deaf[deaf_count++] = (int)must(accept4(listening, NULL, NULL, SOCK_CLOEXEC));
+        while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+                ;
+        must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
+        return fd;
+}
+
+/* The copies here must not be the last, whose close waits: nothing is received before the broker goes on. */
+static void send_lingering(int socket, const void *packet, size_t length, unsigned count) {
+        int fds[3];
+        char control[CMSG_SPACE(sizeof fds)] = "";
+        struct iovec vector = {.iov_base = (void *)packet, .iov_len = length};
+        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
+                                 .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        *header = (struct cmsghdr){
+                .cmsg_len = CMSG_LEN(count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        for (unsigned i = 0; i < count; i++)
+                fds[i] = lingering_socket();
+        memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+        must(sendmsg(socket, &message, MSG_NOSIGNAL));
+        for (unsigned i = 0; i < count; i++)
+                fd_close(fds[i]);
+}
+
+/* How often the broker's loop gave up the processor to wait for something. */
+static unsigned count_waits(void) {
+        char path[64], line[128];
+        unsigned count = 0;
+        snprintf(path, sizeof path, "/proc/%d/task/%d/status", (int)world.broker, (int)world.broker);
+        FILE *file = fopen(path, "re");
+        check(file);
+        while (fgets(line, sizeof line, file))
+                (void)sscanf(line, "voluntary_ctxt_switches: %u", &count);
+        fclose(file);
+        return count;
+}
+
+/* `push` is done HOSTILE times to a broker that does not run; then nothing of it may make its loop wait. */
+static void check_never_waits(void (*push)(int client)) {
+        static const GUID vm = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
+        int clients[HOSTILE], other;
+        struct wire_request hello = request_of(WIRE_HELLO);
+        raise_descriptor_limit();
+        bare_new(&world);
+        bare_partition(&world, &vm, "Label=vm\nKind=vm\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
+        bare_start(&world);
+        other = bare_client_of(&world, &vm);
+        check_equal(ask(other, &hello, -1), 0);
+        must(kill(world.broker, SIGSTOP));
+        for (unsigned i = 0; i < HOSTILE; i++) {
+                clients[i] = bare_client(&world);
+                push(clients[i]);
+        }
+        unsigned before = count_waits();
+        must(kill(world.broker, SIGCONT));
+        check_equal(ask(other, &hello, -1), 0);
+        unsigned last = bare_descriptors(&world, other);
+        check(last > 0);
+        check(count_waits() - before < HOSTILE / 2);
+        for (unsigned i = 0; i < HOSTILE; i++)
+                fd_close(clients[i]);
+        while (deaf_count)
+                fd_close(deaf[--deaf_count]);
+        fd_close(other);
+        bare_end(&world);
+}
+
+static void push_three(int client) {
+        uint8_t packet[WIRE_PACKET_MAX];
+        struct wire_request request = request_of(WIRE_HELLO);
+        send_lingering(client, packet, wire_encode_request(&request, packet), 3);
+}
+
+TEST(more_descriptors_than_one_do_not_make_the_loop_wait) {
+        check_never_waits(push_three);
+}
+
+static void push_behind_garbage(int client) {
+        must(send(client, "garbage", 7, MSG_NOSIGNAL));
+        send_lingering(client, "more", 4, 1);
+}
+
+TEST(a_connection_that_is_ended_with_descriptors_queued_does_not_make_the_loop_wait) {
+        check_never_waits(push_behind_garbage);
+}
+
+static void push_inside_another(int client) {
+        int ends[2];
+        uint8_t packet[WIRE_PACKET_MAX];
+        struct wire_request request = bind_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+        send_lingering(ends[1], "x", 1, 1);
+        check_ok(packet_send(client, packet, wire_encode_request(&request, packet), ends[0], 0));
+        fd_close(ends[0]);
+        fd_close(ends[1]);
+}
+
+TEST(a_refused_socket_with_descriptors_queued_does_not_make_the_loop_wait) {
+        check_never_waits(push_inside_another);
+}
+
+/* ---- running out ---- */
+
+TEST(a_broker_that_is_allowed_few_descriptors_serves_and_keeps_some_for_itself) {
+        const struct rlimit few = {.rlim_cur = 64, .rlim_max = 64};
+        bare_new(&world);
+        bare_start(&world);
+        must(prlimit(world.broker, RLIMIT_NOFILE, &few, NULL));
+        int clients[40];
+        for (unsigned i = 0; i < 40; i++)
+                clients[i] = bare_client(&world); /* more than it takes */
+        int listening = bare_listener(clients[0], &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        check_equal(bare_connect(clients[0], &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), 0);
+        for (unsigned i = 0; i < 40; i++)
+                fd_close(clients[i]);
+        fd_close(listening);
+        bare_check_alive(&world);
+        bare_end(&world);
+}
+
+/* ---- names that are held ---- */
+
+/* What is still held although its library says that it closed it: a lie, an heir, or an acceptor that took the name. */
+TEST(channels_that_were_closed_but_whose_names_are_held_stay_in_the_books_up_to_a_limit) {
+        static int held[PROBE_DOUBTFUL_MAX + 1];
+        static GUID ids[PROBE_DOUBTFUL_MAX + 1];
+        raise_descriptor_limit();
+        bare_new(&world);
+        bare_write(&world, "hvsockd.conf", "Format=1\nChannelsPerUser=1025\n");
+        check_equal(PROBE_DOUBTFUL_MAX + 1, 1025);
+        bare_start(&world);
+        int client = bare_client(&world), last = -1;
+        int listening = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        struct wire_request closed = request_of(WIRE_CLOSED);
+        struct wire_reply reply;
+        for (unsigned i = 0; i <= PROBE_DOUBTFUL_MAX; i++) {
+                held[i] = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+                tell(client, &request, held[i]);
+                hear(client, &reply);
+                check_equal(reply.error, 0);
+                ids[i] = reply.service_id;
+                fd_close((int)must(accept4(listening, NULL, NULL, SOCK_CLOEXEC)));
+        }
+        closed.closed_count = 1;
+        for (unsigned i = 0; i < PROBE_DOUBTFUL_MAX; i++) {
+                closed.closed[0] = ids[i];
+                tell(client, &closed, -1);
+        }
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ENOBUFS);
+        closed.closed[0] = ids[PROBE_DOUBTFUL_MAX];
+        tell(client, &closed, -1);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, &last), 0);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ENOBUFS);
+        for (unsigned i = 0; i <= PROBE_DOUBTFUL_MAX; i++)
+                fd_close(held[i]);
+        fd_close(last);
+        fd_close(listening);
+        fd_close(client);
+        bare_end(&world);
+}
