@@ -243,8 +243,10 @@ static void tell_problems(const struct on_demand *on_demand, problem_each each, 
 }
 
 void activation_problems(const struct world *world, const struct service *service, problem_each each, void *userdata) {
-        list_for_each(link, &world->activation->services)
-                if (!service || service == on_demand_of(link)->service)
+        if (service && service->shell)
+                tell_problems(service->shell, each, userdata);
+        if (!service)
+                list_for_each(link, &world->activation->services)
                         tell_problems(on_demand_of(link), each, userdata);
 }
 

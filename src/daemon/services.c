@@ -144,14 +144,21 @@ void services_reload(struct world *world) {
         services->old_name_problems = problems_free(services->old_name_problems);
 }
 
+static void tell_problems(const struct problem *problems, problem_each each, void *userdata) {
+        for (; problems; problems = problems->next)
+                each(problems, userdata);
+}
+
 void services_problems(const struct world *world, const GUID *service_id, problem_each each, void *userdata) {
         const struct services *services = world->services;
-        for (const struct problem *at = services->name_problems; at && !service_id; at = at->next)
-                each(at, userdata);
+        if (service_id) {
+                const struct drop_in *drop_in = drop_in_find(services, service_id);
+                tell_problems(drop_in ? drop_in->problems : NULL, each, userdata);
+                return;
+        }
+        tell_problems(services->name_problems, each, userdata);
         for (struct table_link *link = NULL; (link = table_next(&services->drop_ins, link));)
-                if (!service_id || guid_equal(&drop_in_of(link)->service_id, service_id))
-                        for (const struct problem *at = drop_in_of(link)->problems; at; at = at->next)
-                                each(at, userdata);
+                tell_problems(drop_in_of(link)->problems, each, userdata);
 }
 
 static int debounced(struct timer *timer) {
