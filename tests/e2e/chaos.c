@@ -319,7 +319,8 @@ TEST_LIMITED(killing_a_client_a_listener_or_the_broker_at_random_loses_nothing, 
 
         shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         check(shared != MAP_FAILED);
-        struct world *world = world_family();
+        static struct world *world; /* which the children, who leave by exit(), have not lost either */
+        world = world_family();
         pid_t listeners[LISTENERS], clients[CLIENTS];
         for (unsigned i = 0; i < LISTENERS; i++) {
                 listeners[i] = start_listener(world, i);

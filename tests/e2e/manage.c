@@ -137,8 +137,10 @@ static bool service_shows(struct world *world, const GUID *service_id, const cha
         bool shows = false;
         for (size_t i = 0; i < json_object_array_length(services); i++) {
                 struct json_object *service = json_object_array_get_idx(services, i);
+                struct json_object *value;
                 if (!strcmp(text_at(service, "/id"), id))
-                        shows = !strcmp(text_at(service, pointer), expected);
+                        shows = json_pointer_get(service, pointer, &value) == 0 &&
+                                !strcmp(json_object_get_string(value), expected);
         }
         json_object_put(list);
         return shows;
