@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -215,6 +216,10 @@ TEST(every_connector_that_is_closed_is_told_whatever_its_number_was_before_and_n
         check_equal(told(pair.listener), 0);
         must(hv_close(pair.acceptor));
         check_equal(told(pair.listener), 0);
+        struct rlimit limit; /* softly 1024 for most: the other number is to be beyond that */
+        must(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        must(setrlimit(RLIMIT_NOFILE, &limit));
         int copy = (int)must(dup(pair.connector)), high = (int)must(fcntl(pair.connector, F_DUPFD_CLOEXEC, 1100));
         must(hv_close(copy));
         check_equal(told(pair.listener), 1);
