@@ -71,7 +71,7 @@ static int definition_load(int directory_fd, const char *path, const char *name,
         struct text_error error = {};
         struct text_notes notes = {};
         int r = definition_read(directory_fd, name, ret, &error, &notes);
-        problem_add_notes(problems, path, name, &notes);
+        problem_add_notes(problems, NULL, path, name, &notes);
         if (r < 0)
                 problem_add(problems, NULL, true, path, name, &error);
         return r;

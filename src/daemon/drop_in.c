@@ -48,8 +48,8 @@ static bool is_same_file(const struct stat *a, const struct stat *b) {
                a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-static int drop_in_read(struct world *world, struct drop_in *drop_in, int directory_fd, struct revoked *ret_revoked,
-                        struct text_error *error) {
+static int drop_in_read(struct world *world, struct drop_in *drop_in, int directory_fd, const struct problem *known,
+                        struct revoked *ret_revoked, struct text_error *error) {
         cleanup(freep) char *text = NULL;
         struct service_definition definition;
         struct text_notes notes;
@@ -62,7 +62,7 @@ static int drop_in_read(struct world *world, struct drop_in *drop_in, int direct
                 return r;
         }
         r = service_parse(&drop_in->service_id, text, length, world_principal_lookup, &definition, error, &notes);
-        problem_add_notes(&drop_in->problems, directory, drop_in->file_name, &notes);
+        problem_add_notes(&drop_in->problems, known, directory, drop_in->file_name, &notes);
         if (r < 0)
                 return r;
         snprintf(definition.source, sizeof definition.source, "%s/%s", directory, drop_in->file_name);
@@ -91,7 +91,7 @@ int drop_in_load(struct world *world, struct drop_in *drop_in, int directory_fd,
         if (!r && status.st_size == 0 && !S_ISFIFO(status.st_mode))
                 drop_in_hide(world, drop_in);
         else if (!r)
-                r = drop_in_read(world, drop_in, directory_fd, ret_revoked, &error);
+                r = drop_in_read(world, drop_in, directory_fd, known, ret_revoked, &error);
         if (r < 0)
                 problem_add(&drop_in->problems, known, true, drop_in_directory(world, drop_in->directory),
                             drop_in->file_name, &error);

@@ -150,7 +150,7 @@ static int load_config(struct arguments *arguments) {
         if (r < 0)
                 log_write(LOG_LEVEL_ERROR, "%s:%u: %s", arguments->config, error.line, error.expected);
         else
-                problem_add_notes(&arguments->options.problems, "", arguments->config, &notes);
+                problem_add_notes(&arguments->options.problems, NULL, "", arguments->config, &notes);
         return r;
 }
 

@@ -33,10 +33,10 @@ void problem_add(struct problem **list, const struct problem *known, bool is_err
         *list = problem;
 }
 
-void problem_add_notes(struct problem **list, const char *directory, const char *file_name,
+void problem_add_notes(struct problem **list, const struct problem *known, const char *directory, const char *file_name,
                        const struct text_notes *notes) {
         for (unsigned i = 0; i < notes->count; i++)
-                problem_add(list, NULL, false, directory, file_name, &notes->notes[i]);
+                problem_add(list, known, false, directory, file_name, &notes->notes[i]);
 }
 
 struct problem *problems_free(struct problem *list) {

@@ -21,7 +21,7 @@ typedef void (*problem_each)(const struct problem *problem, void *userdata);
 /* Logged, unless `known` holds the same. Without memory the log alone is told. "" is no directory. */
 void problem_add(struct problem **list, const struct problem *known, bool is_error, const char *directory,
                  const char *file_name, const struct text_error *error);
-void problem_add_notes(struct problem **list, const char *directory, const char *file_name,
+void problem_add_notes(struct problem **list, const struct problem *known, const char *directory, const char *file_name,
                        const struct text_notes *notes);
 /* Returns NULL. */
 struct problem *problems_free(struct problem *list);

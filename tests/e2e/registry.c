@@ -296,6 +296,19 @@ TEST(a_misspelt_key_is_reported_and_kept) {
         world_end(world);
 }
 
+TEST(mistakes_in_the_files_that_are_read_at_the_start_are_reported_until_they_are_mended) {
+        struct world *world = world_new();
+        world_define(world, "web01", "vm", "Sibling=yes\n");
+        world_configure(world, "ChannelPerUser=7\n");
+        world_start(world);
+        check(has_problem(world, "/partitions/", "warning", "did you mean \\\"Siblings\\\"?"));
+        check(has_problem(world, "hvsockd.conf:2", "warning", "did you mean \\\"ChannelsPerUser\\\"?"));
+        check(has_problem(world, "hvsockd.conf:2", "warning", "then restart hvsockd"));
+        json_object_put(manage(world, "RemovePartition", "{\"partition\":\"web01\"}"));
+        check(!has_problem(world, "/partitions/", "", ""));
+        world_end(world);
+}
+
 TEST(breaking_a_drop_in_while_it_is_in_use_is_reported_too) {
         struct world *world = world_family();
         char id[HV_GUID_TEXT_SIZE];
