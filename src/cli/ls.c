@@ -30,11 +30,9 @@ static void put_state(struct libscols_line *line, struct json_object *object) {
         listing_cell(line, 5, "%s", age);
 }
 
-static int print_listing(struct json_object *reply) {
-        struct libscols_table *listing = listing_new(
-                (const char *const[]){"STATE/TYPE", "FROM", "TO", "SERVICE", "PROCESS", ">AGE", "CARRIER", NULL});
-        for (size_t i = 0; i < field_count(reply, "listeners"); i++) {
-                struct json_object *listener = field_at(reply, "listeners", i);
+static int put_listeners(struct json_object *part, void *listing) {
+        for (size_t i = 0; i < field_count(part, "listeners"); i++) {
+                struct json_object *listener = field_at(part, "listeners", i);
                 struct libscols_line *line = listing_line(listing, NULL);
                 const char *accepts_from = field_text(listener, "vmIdName");
                 put_state(line, listener);
@@ -42,8 +40,12 @@ static int print_listing(struct json_object *reply) {
                 listing_cell(line, 2, "%s", field_text(listener, "partitionPath"));
                 put_process(line, 4, listener, "command", "pid");
         }
-        for (size_t i = 0; i < field_count(reply, "channels"); i++) {
-                struct json_object *channel = field_at(reply, "channels", i);
+        return EXIT_OK;
+}
+
+static int put_channels(struct json_object *part, void *listing) {
+        for (size_t i = 0; i < field_count(part, "channels"); i++) {
+                struct json_object *channel = field_at(part, "channels", i);
                 struct libscols_line *line = listing_line(listing, NULL);
                 put_state(line, channel);
                 listing_cell(line, 1, "%s", field_text(channel, "fromPath"));
@@ -51,22 +53,46 @@ static int print_listing(struct json_object *reply) {
                 put_process(line, 4, channel, "fromCommand", "fromPid");
                 listing_cell(line, 6, "%s", field_text(channel, "carrier"));
         }
-        return listing_print(listing);
+        return EXIT_OK;
+}
+
+static int print_listing(void) {
+        struct libscols_table *listing = listing_new(
+                (const char *const[]){"STATE/TYPE", "FROM", "TO", "SERVICE", "PROCESS", ">AGE", "CARRIER", NULL});
+        int r = management_list("ListListeners", put_listeners, listing);
+        if (r == EXIT_OK)
+                r = management_list("ListChannels", put_channels, listing);
+        if (r == EXIT_OK)
+                return listing_print(listing);
+        scols_unref_table(listing);
+        return r;
+}
+
+/* Adds the elements of a part's one array to that of all. */
+static int gather(struct json_object *part, void *all) {
+        json_object_object_foreach(part, key, elements) {
+                struct json_object *gathered = field(all, key);
+                if (!gathered)
+                        json_object_object_add(all, key, gathered = json_object_new_array());
+                for (size_t i = 0; i < json_object_array_length(elements); i++)
+                        json_object_array_add(gathered, json_object_get(json_object_array_get_idx(elements, i)));
+        }
+        return EXIT_OK;
+}
+
+static int print_as_json(void) {
+        struct json_object *all = json_object_new_object();
+        int r = management_list("ListListeners", gather, all);
+        if (r == EXIT_OK)
+                r = management_list("ListChannels", gather, all);
+        if (r == EXIT_OK)
+                r = print_json(all);
+        json_object_put(all);
+        return r;
 }
 
 static int run_ls(const struct invocation *invocation) {
-        struct json_object *reply, *channels;
-        int r = management_call("ListListeners", NULL, &reply);
-        if (r != EXIT_OK)
-                return r;
-        r = management_call("ListChannels", NULL, &channels);
-        if (r == EXIT_OK) {
-                json_object_object_add(reply, "channels", json_object_get(field(channels, "channels")));
-                json_object_put(channels);
-                r = is_given(invocation, "json") ? print_json(reply) : print_listing(reply);
-        }
-        json_object_put(reply);
-        return r;
+        return is_given(invocation, "json") ? print_as_json() : print_listing();
 }
 
 static const struct verb_option options[] = {OPTION_JSON, OPTIONS_END};

@@ -150,12 +150,15 @@ int management_ask(const char *method, struct json_object *parameters, struct js
         return call(method, parameters, false, ret_reply);
 }
 
-int management_watch(const char *method, int (*each)(struct json_object *reply, void *userdata), void *userdata) {
+static int stream(const char *method, bool for_ever, int (*each)(struct json_object *reply, void *userdata),
+                  void *userdata) {
         struct broker_place place;
         struct varlink_client client = {.fd = -1};
         broker_place_of_management(&place);
         int r = begin(&client, &place, CALL_TIMEOUT_S, method, NULL, true);
-        while (r == 0) {
+        if (r == 0 && for_ever)
+                r = varlink_client_wait_for_ever(&client);
+        for (bool continues = true; r == 0 && continues;) {
                 struct json_object *reply = NULL;
                 r = varlink_client_receive(&client, &reply);
                 if (r < 0)
@@ -163,10 +166,19 @@ int management_watch(const char *method, int (*each)(struct json_object *reply, 
                 const char *error = field_text(reply, "error");
                 r = *error ? tell_refusal(method, error, field(reply, "parameters"))
                            : each(field(reply, "parameters"), userdata);
+                continues = json_object_get_boolean(field(reply, "continues"));
                 json_object_put(reply);
         }
         varlink_client_close(&client);
         return r < 0 ? tell_connect_failure(&place, r) : r;
+}
+
+int management_watch(const char *method, int (*each)(struct json_object *reply, void *userdata), void *userdata) {
+        return stream(method, true, each, userdata);
+}
+
+int management_list(const char *method, int (*each)(struct json_object *part, void *userdata), void *userdata) {
+        return stream(method, false, each, userdata);
 }
 
 struct json_object *parameter(const char *key, const char *value) {

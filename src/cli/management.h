@@ -16,6 +16,9 @@ int management_ask(const char *method, struct json_object *parameters, struct js
 /* Calls `each` for every reply, until it returns non-zero or the connection ends. */
 int management_watch(const char *method, int (*each)(struct json_object *reply, void *userdata), void *userdata);
 
+/* Calls `each` for every part of a list. */
+int management_list(const char *method, int (*each)(struct json_object *part, void *userdata), void *userdata);
+
 /* {"key": "value"} for calls that take one name. */
 struct json_object *parameter(const char *key, const char *value);
 void add_text(struct json_object *parameters, const char *key, const char *value); /* nothing when NULL */

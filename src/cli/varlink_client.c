@@ -35,16 +35,18 @@ void varlink_client_close(struct varlink_client *client) {
         *client = (struct varlink_client){.fd = -1};
 }
 
+int varlink_client_wait_for_ever(struct varlink_client *client) {
+        const struct timeval no_limit = {};
+        return setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof no_limit) < 0 ? -errno : 0;
+}
+
 int varlink_client_send(struct varlink_client *client, const char *method, struct json_object *parameters, bool more) {
         struct json_object *call = json_object_new_object();
         json_object_object_add(call, "method", json_object_new_string(method));
         if (parameters)
                 json_object_object_add(call, "parameters", parameters);
-        if (more) {
+        if (more)
                 json_object_object_add(call, "more", json_object_new_boolean(true));
-                struct timeval no_limit = {};
-                setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &no_limit, sizeof no_limit);
-        }
 
         size_t length;
         const char *text = json_object_to_json_string_length(call, JSON_C_TO_STRING_PLAIN, &length);

@@ -8,9 +8,10 @@
  * handled a turn of the loop, and only while nothing waits to be read: a client
  * that sends without reading stops being read, so what it can occupy is one
  * request, one reply and the kernel's buffers. While a request waits for its
- * turn, EPOLLOUT brings the connection back at once. A watcher is not read from
- * any more; what happens is queued for it, and past MANAGE_BACKLOG_MAX bytes it
- * is cut off, so that it sees an end rather than a hole.
+ * turn, or a list for its next part, EPOLLOUT brings the connection back at once.
+ * A watcher is not read from any more; what happens is queued for it, and past
+ * MANAGE_BACKLOG_MAX bytes it is cut off, so that it sees an end rather than a
+ * hole.
  */
 
 #include "daemon/manage_request.h"
@@ -40,6 +41,7 @@ static void connection_end(struct manage_connection *connection) {
         manage->connection_count--;
         byte_queue_release(&connection->received);
         byte_queue_release(&connection->unsent);
+        manage_list_end(connection->list);
         free(connection);
 }
 
@@ -101,7 +103,7 @@ static int connection_turn(struct manage_connection *connection, uint32_t events
                 return r;
 
         size_t length = first_message(connection);
-        if (length != SIZE_MAX && byte_queue_length(&connection->unsent) == 0 && !connection->watches) {
+        if (length != SIZE_MAX && byte_queue_length(&connection->unsent) == 0 && !connection->watches && !connection->list) {
                 r = manage_dispatch(connection, received->bytes + received->start, length);
                 if (r == 0)
                         r = connection_write(connection);
@@ -111,13 +113,21 @@ static int connection_turn(struct manage_connection *connection, uint32_t events
                 connection->searched = 0;
                 length = first_message(connection);
         }
+        if (connection->list && byte_queue_length(&connection->unsent) == 0) {
+                r = manage_list_continue(connection);
+                if (r == 0)
+                        r = connection_write(connection);
+                if (r < 0)
+                        return r;
+        }
+        bool is_owed = byte_queue_length(&connection->unsent) > 0 || connection->list;
         if (connection->watches)
                 byte_queue_release(received);
-        else if (length == SIZE_MAX && connection->ended && byte_queue_length(&connection->unsent) == 0)
+        else if (length == SIZE_MAX && connection->ended && !is_owed)
                 return -EPIPE;
 
         uint32_t wanted = 0;
-        if (byte_queue_length(&connection->unsent) > 0 || (length != SIZE_MAX && !connection->watches))
+        if (is_owed || (length != SIZE_MAX && !connection->watches))
                 wanted |= EPOLLOUT;
         else if (!connection->watches)
                 wanted |= EPOLLIN;

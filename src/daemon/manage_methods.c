@@ -223,7 +223,7 @@ void request_list(struct request *request, const char *key, struct json_object *
         for (struct json_object *element; r == 0 && (element = next(request, state));)
                 r = varlink_list_add(&list, element);
         if (r == 0)
-                r = varlink_list_end(&list);
+                r = varlink_list_end(&list, false);
         if (r == 0)
                 return;
         varlink_list_abandon(&list);

@@ -6,8 +6,8 @@
  * and what answers it.
  *
  * manage.c accepts, reads, writes and enforces the limits; manage_methods.c has
- * the table of methods; manage_services.c, manage_partitions.c, manage_world.c
- * and manage_why.c answer; manage_monitor.c tells watchers what happens.
+ * the table of methods; manage_services.c, manage_partitions.c, manage_world.c,
+ * manage_lists.c and manage_why.c answer; manage_monitor.c tells watchers what happens.
  *
  * A handler answers exactly once: by request_reply(), by one of the errors or by
  * a list.
@@ -36,6 +36,7 @@ struct manage_connection {
         uint32_t pid, uid, gid;
         bool may_change;
         bool watches; /* a monitor: nothing more is read from it */
+        struct manage_list *list; /* whose next part is due when nothing is unsent, or NULL */
         bool ended;   /* the client sends no more */
         bool broken;  /* nothing more can be told it: ends at its next turn */
         struct byte_queue received, unsent;
@@ -68,6 +69,10 @@ struct service *request_service(struct request *request, const char *name);
 /* A list with one element for each call of `next(state)`, which returns NULL at the end. */
 void request_list(struct request *request, const char *key, struct json_object *(*next)(struct request *, void *state),
                   void *state);
+
+/* Writes the next part of connection->list, which is NULL after the last. A negative errno ends the connection. */
+int manage_list_continue(struct manage_connection *connection);
+struct manage_list *manage_list_end(struct manage_list *list);
 
 /* The message's answer goes to the connection's queue. A negative errno ends the connection. */
 int manage_dispatch(struct manage_connection *connection, const char *text, size_t length);

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 
-/* What there is: the world as a whole, its listeners, its channels. Dead ones are forgotten first. */
+/* The world as a whole, and what is told of it in many places. */
 
 #include "daemon/manage_request.h"
 
 #include "base/fd.h"
 #include "base/guid.h"
 #include "daemon/activation.h"
-#include "daemon/revoke.h"
 #include "daemon/services.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 struct json_object *json_of_counters(const struct counters *counters) {
@@ -42,92 +40,6 @@ void put_command(struct json_object *object, const char *key, uint32_t pid) {
         command[length > 0 ? length : 0] = 0;
         command[strcspn(command, "\n")] = 0;
         put_string(object, key, command);
-}
-
-static const char *type_name(int socket_type) {
-        return socket_type == SOCK_SEQPACKET ? "seqpacket" : "stream";
-}
-
-static void put_vm_id_name(const struct world *world, struct json_object *object, const GUID *vm_id) {
-        const char *word = guid_word(vm_id);
-        const struct partition *partition = word ? NULL : partition_by_id(world->broker, vm_id);
-        if (partition)
-                put_path(object, "vmIdName", partition);
-        else
-                put_string(object, "vmIdName", word ? word : "");
-}
-
-struct json_object *json_of_listener(const struct world *world, const struct listener *listener) {
-        struct json_object *object = json_object_new_object();
-        put_guid(object, "partition", &listener->partition->vm_id);
-        put_path(object, "partitionPath", listener->partition);
-        put_guid(object, "vmId", &listener->vm_id);
-        put_vm_id_name(world, object, &listener->vm_id);
-        put_guid(object, "serviceId", &listener->service_id);
-        put_service_name(world, object, &listener->service_id);
-        put_string(object, "type", type_name(listener->socket_type));
-        put_int(object, "pid", listener->pid);
-        put_int(object, "uid", listener->uid);
-        put_command(object, "command", listener->pid);
-        put_int(object, "sinceMs", listener->since_ms);
-        put_string(object, "state", listener->on_demand ? "on-demand" : "listening");
-        put_int(object, "channels", listener->channel_count);
-        return object;
-}
-
-static const char *state_of(const struct channel *channel) {
-        bool is_disabled = channel->service && !channel->service->definition.enabled;
-        return channel->ended ? "ended" : is_disabled ? "remaining" : "open";
-}
-
-static struct json_object *json_of_channel(const struct world *world, const struct channel *channel) {
-        struct json_object *object = json_object_new_object();
-        put_guid(object, "id", &channel->ephemeral_id);
-        put_guid(object, "from", &channel->from->vm_id);
-        put_path(object, "fromPath", channel->from);
-        put_guid(object, "to", &channel->to->vm_id);
-        put_path(object, "toPath", channel->to);
-        put_guid(object, "serviceId", &channel->service_id);
-        put_service_name(world, object, &channel->service_id);
-        put_string(object, "type", type_name(channel->socket_type));
-        put_string(object, "carrier", "unix");
-        put_int(object, "fromPid", channel->from_pid);
-        put_int(object, "fromUid", channel->from_uid);
-        put_command(object, "fromCommand", channel->from_pid);
-        put_int(object, "toPid", channel->to_pid);
-        put_command(object, "toCommand", channel->to_pid);
-        put_int(object, "sinceMs", channel->since_ms);
-        put_string(object, "state", state_of(channel));
-        return object;
-}
-
-static struct json_object *next_listener(struct request *request, void *state) {
-        const struct listener **at = state;
-        *at = broker_listener_next(request->world->broker, *at);
-        return *at ? json_of_listener(request->world, *at) : NULL;
-}
-
-void manage_list_listeners(struct request *request) {
-        if (!request_parameters(request, NULL, 0))
-                return;
-        world_probe_all(request->world);
-        const struct listener *at = NULL;
-        request_list(request, "listeners", next_listener, &at);
-}
-
-static struct json_object *next_channel(struct request *request, void *state) {
-        const struct channel **at = state;
-        *at = broker_channel_next(request->world->broker, *at);
-        return *at ? json_of_channel(request->world, *at) : NULL;
-}
-
-void manage_list_channels(struct request *request) {
-        if (!request_parameters(request, NULL, 0))
-                return;
-        world_probe_all(request->world);
-        revoke_find_ended(request->world);
-        const struct channel *at = NULL;
-        request_list(request, "channels", next_channel, &at);
 }
 
 static void add_problem(struct json_object *problems, bool is_error, const char *what, const char *why, const char *fix) {

@@ -259,8 +259,9 @@ int varlink_list_add(struct varlink_list *list, struct json_object *element) {
         return r;
 }
 
-int varlink_list_end(struct varlink_list *list) {
-        return byte_queue_append(list->queue, "]}}", 4, list->limit);
+int varlink_list_end(struct varlink_list *list, bool continues) {
+        const char *tail = continues ? "]},\"continues\":true}" : "]}}";
+        return byte_queue_append(list->queue, tail, strlen(tail) + 1, list->limit);
 }
 
 void varlink_list_abandon(struct varlink_list *list) {

@@ -83,5 +83,5 @@ struct varlink_list {
 };
 int varlink_list_begin(struct varlink_list *list, struct byte_queue *queue, size_t limit, const char *key);
 int varlink_list_add(struct varlink_list *list, struct json_object *element); /* consumes `element` */
-int varlink_list_end(struct varlink_list *list);
+int varlink_list_end(struct varlink_list *list, bool continues);
 void varlink_list_abandon(struct varlink_list *list);

@@ -73,6 +73,26 @@ struct json_object *manage(struct world *world, const char *method, const char *
         return parameters;
 }
 
+int manage_begin(struct world *world, const char *method) {
+        char request[256];
+        int length = snprintf(request, sizeof request, "{\"method\":\"" INTERFACE "%s\",\"more\":true}", method);
+        int fd = connect_to_management(world);
+        check_equal(must(write(fd, request, (size_t)length + 1)), length + 1);
+        return fd;
+}
+
+struct json_object *manage_next(int fd) {
+        static char text[1 << 20];
+        size_t length = 0;
+        do {
+                check(length < sizeof text);
+                check_equal(must(read(fd, text + length, 1)), 1);
+        } while (text[length++]);
+        struct json_object *reply = json_tokener_parse(text);
+        check(reply);
+        return reply;
+}
+
 void manage_refused(struct world *world, const char *error, const char *method, const char *format, ...) {
         va_list values;
         va_start(values, format);

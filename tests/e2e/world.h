@@ -94,6 +94,9 @@ void world_executable(const char *name, char ret_path[PATH_MAX]);
  */
 struct json_object *manage(struct world *world, const char *method, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
+/* A call with "more", and its next reply, which is a part; the caller closes the descriptor and puts the reply. */
+int manage_begin(struct world *world, const char *method);
+struct json_object *manage_next(int fd);
 /* The same where an error is expected: "NotFound". */
 void manage_refused(struct world *world, const char *error, const char *method, const char *format, ...)
         __attribute__((format(printf, 4, 5)));
