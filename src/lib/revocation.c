@@ -6,6 +6,7 @@
 
 #include "base/guid.h"
 #include "lib/address.h"
+#include "lib/connection.h"
 #include "lib/control.h"
 #include "lib/descriptors.h"
 #include "lib/lock.h"
@@ -44,26 +45,33 @@ void revocation_map(int fd) {
                 munmap(page, PAGE_SIZE); /* another thread's first connection was quicker */
 }
 
+/* A change about which the broker was asked in vain, and when it may be asked again. */
+static _Atomic uint64_t unanswered;
+static _Atomic int64_t ask_again_ms;
+
 /* What is asked once for all channels of a service, as long as they come one after the other. */
 struct answer {
         GUID vm_id, service_id;
         bool must_end;
+        bool is_missing; /* then nothing more is asked: each question may take as long as this one did */
 };
 
 static void end_if_revoked(int fd, void *argument) {
         struct answer *answer = argument;
         struct endpoint endpoint;
-        if (endpoint_read(fd, &endpoint) < 0 || endpoint.role == ROLE_NEW)
+        if (answer->is_missing || endpoint_read(fd, &endpoint) < 0 || endpoint.role == ROLE_NEW)
                 return;
         const GUID *vm_id = endpoint.role == ROLE_CONNECTOR ? &endpoint.connector.dialled_vm_id : &endpoint.listener.vm_id;
         const GUID *service_id = &endpoint.listener.service_id;
         if (!guid_equal(&answer->vm_id, vm_id) || !guid_equal(&answer->service_id, service_id)) {
                 struct wire_request request = {.header.type = WIRE_CHECK, .vm_id = *vm_id, .service_id = *service_id};
                 struct wire_reply reply;
+                int r = control_ask(&request, -1, REVOCATION_WAIT_MS, &reply);
                 *answer = (struct answer){
                         .vm_id = *vm_id,
                         .service_id = *service_id,
-                        .must_end = control_ask(&request, -1, REVOCATION_WAIT_MS, &reply) == -EINVAL,
+                        .must_end = r == -EINVAL,
+                        .is_missing = r < 0 && r != -EINVAL,
                 };
         }
         if (answer->must_end) {
@@ -72,7 +80,14 @@ static void end_if_revoked(int fd, void *argument) {
         }
 }
 
+static bool may_ask(uint64_t counter) {
+        return counter != unanswered || monotonic_ms() >= ask_again_ms;
+}
+
 void revocation_look(void) {
+        const _Atomic uint64_t *page = atomic_load(&revocation_page);
+        if (page && !may_ask(*page))
+                return;
         lock_take(&lock);
         if (!atomic_load(&revocation_page)) {
                 struct wire_request hello = {.header.type = WIRE_HELLO};
@@ -82,10 +97,15 @@ void revocation_look(void) {
                 atomic_compare_exchange_strong(&revocation_page, &none, &no_page);
         }
         uint64_t counter = *atomic_load(&revocation_page);
-        if (counter != revocation_seen) {
+        if (counter != revocation_seen && may_ask(counter)) {
                 struct answer answer = {};
                 descriptors_visit(end_if_revoked, &answer);
-                revocation_seen = counter;
+                if (answer.is_missing) {
+                        ask_again_ms = monotonic_ms() + REVOCATION_RETRY_MS;
+                        unanswered = counter;
+                } else {
+                        revocation_seen = counter;
+                }
         }
         lock_release(&lock);
 }

@@ -9,7 +9,9 @@
  * on a channel looks at the counter first: one load. When it has changed, the
  * process's descriptors are gone through, the broker is asked about the service
  * of each, and those that must end are shut down and remembered as reset. The
- * next call of any thread waits for that, so that none slips through.
+ * next call of any thread waits for that, so that none slips through. A broker
+ * that does not answer, since it restarts, is asked again by later calls until it
+ * does: until then the channels go on.
  *
  * A process that has inherited a channel, and never talked to the broker, says
  * hello in its first call, for the sake of the page; where there is no broker,
@@ -20,7 +22,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REVOCATION_WAIT_MS 200u /* a data call is held up no longer by a broker that does not answer */
+#define REVOCATION_WAIT_MS 200u  /* a data call is held up no longer by a broker that does not answer */
+#define REVOCATION_RETRY_MS 1000 /* and then asks about the same change no sooner than this */
 
 extern const _Atomic uint64_t *_Atomic revocation_page; /* NULL: not looked for yet */
 extern _Atomic uint64_t revocation_seen;

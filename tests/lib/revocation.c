@@ -202,6 +202,62 @@ TEST(of_many_threads_none_slips_through) {
         fake_end();
 }
 
+/* Sends, again and again, until it fails. */
+static void send_until_ended(int fd) {
+        while (hv_send(fd, "x", 1, MSG_DONTWAIT) >= 0 || errno == EAGAIN)
+                usleep(1000);
+        check_equal(errno, ECONNRESET);
+}
+
+TEST(a_broker_that_does_not_answer_is_asked_until_it_does) {
+        static const enum misdeed misdeeds[] = {SILENT, HANGS_UP, GARBAGE, REFUSES};
+        fake_start();
+        for (unsigned i = 0; i < sizeof misdeeds / sizeof *misdeeds; i++) {
+                struct fake_pair pair = fake_pair(SOCK_STREAM);
+                fake_misbehave(misdeeds[i], UINT_MAX);
+                disable();
+                check_equal(must(hv_send(pair.connector, "x", 1, 0)), 1);
+                fake_misbehave(HONEST, 0);
+                send_until_ended(pair.connector);
+                check_ended(pair.connector);
+                atomic_store(&fake_revoked, false);
+                fake_pair_close(&pair);
+        }
+        fake_end();
+}
+
+TEST(a_broker_that_restarts_has_forgotten_no_revocation) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        disable();
+        fake_die();
+        check_equal(must(hv_send(pair.connector, "x", 1, 0)), 1);
+        fake_start();
+        send_until_ended(pair.connector);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(calls_are_not_each_held_up_by_a_broker_that_does_not_answer) {
+        enum { CALLS = 100000 };
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM), other = fake_pair(SOCK_SEQPACKET);
+        char byte = 0;
+        fake_misbehave(SILENT, UINT_MAX);
+        fake_revoke();
+        for (unsigned i = 0; i < CALLS; i++) {
+                check_equal(must(hv_send(pair.connector, "x", 1, 0)), 1);
+                check_equal(must(hv_recv(pair.acceptor, &byte, 1, 0)), 1);
+        }
+        check(fake_requests[WIRE_CHECK] >= 1 && fake_requests[WIRE_CHECK] < CALLS / 100);
+        fake_misbehave(HONEST, 0);
+        disable(); /* a new change is asked about at once */
+        check_errno(hv_send(pair.connector, "x", 1, 0), ECONNRESET);
+        fake_pair_close(&other);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 TEST(a_child_notices_too) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
