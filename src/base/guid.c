@@ -7,11 +7,14 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #define GUID_DASHED_LENGTH 36
 #define GUID_HEX_LENGTH 32
+#define PORT_PREFIX "vsock:"
+#define PORT_DIGITS_MAX 10
 
 static int digit_value(char digit) {
         if (digit >= '0' && digit <= '9')
@@ -47,6 +50,19 @@ int guid_parse(const char *text, GUID *ret_guid) {
                 text += 2;
         }
         guid_from_network(bytes, ret_guid);
+        return 0;
+}
+
+int guid_parse_service(const char *text, GUID *ret_service_id) {
+        if (strncmp(text, PORT_PREFIX, strlen(PORT_PREFIX)) != 0)
+                return guid_parse(text, ret_service_id);
+        const char *digits = text + strlen(PORT_PREFIX);
+        size_t length = strspn(digits, "0123456789");
+        unsigned long long port = strtoull(digits, NULL, 10);
+        if (!length || length > PORT_DIGITS_MAX || digits[length] || port > HV_PORT_MAX)
+                return -ERANGE;
+        *ret_service_id = HV_GUID_VSOCK_TEMPLATE;
+        ret_service_id->Data1 = (uint32_t)port;
         return 0;
 }
 

@@ -12,6 +12,8 @@
 
 /* 36 hexadecimal characters with dashes, any case, bare or in braces; or 32 without dashes. -EINVAL otherwise. */
 int guid_parse(const char *text, GUID *ret_guid);
+/* A GUID, or "vsock:PORT". -ERANGE for a "vsock:" whose port is not from 0 to HV_PORT_MAX, -EINVAL for what is neither. */
+int guid_parse_service(const char *text, GUID *ret_service_id);
 void guid_format(const GUID *guid, char ret_text[HV_GUID_TEXT_SIZE]); /* lower case */
 #define GUID_HEX_SIZE 33
 void guid_format_hex(const GUID *guid, char ret_text[GUID_HEX_SIZE]); /* 32 digits, as printed but without dashes */

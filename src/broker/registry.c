@@ -106,19 +106,6 @@ struct service *registry_by_id(const struct broker *broker, const GUID *service_
         return NULL;
 }
 
-static int guid_of_port(const char *name, GUID *ret_guid) {
-        char *end;
-        if (strncmp(name, "vsock:", 6) || name[6] < '0' || name[6] > '9')
-                return -EINVAL;
-        errno = 0;
-        unsigned long port = strtoul(name + 6, &end, 10);
-        if (*end || errno || port > HV_PORT_MAX)
-                return -EINVAL;
-        *ret_guid = HV_GUID_VSOCK_TEMPLATE;
-        ret_guid->Data1 = (uint32_t)port;
-        return 0;
-}
-
 static struct service *service_at(const struct broker *broker, size_t place) {
         const struct order *order = &broker->services_in_order;
         return place < order->count ? order->items[place] : NULL;
@@ -131,7 +118,7 @@ static bool has_name(const struct service *service, const char *name) {
 int registry_by_name(const struct broker *broker, const char *name, struct service **ret_service) {
         GUID guid;
         struct service *found = NULL;
-        if (!guid_parse(name, &guid) || !guid_of_port(name, &guid)) {
+        if (!guid_parse_service(name, &guid)) {
                 found = registry_by_id(broker, &guid);
         } else {
                 size_t first = order_place(&broker->services_in_order, compare, &(struct place){name, &HV_GUID_ZERO});

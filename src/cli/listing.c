@@ -31,9 +31,11 @@ void listing_cell(struct libscols_line *line, unsigned column, const char *forma
         scols_line_set_data(line, column, printable(text));
 }
 
-int listing_print(struct libscols_table *listing) {
+int listing_print(struct libscols_table *listing, const char *what, const char *next) {
         if (!listing)
                 return fail(EXIT_FAILED, "table", "no memory", NULL);
+        if (scols_table_is_empty(listing))
+                fail(EXIT_OK, what, "there are none", next);
         int r = scols_print_table(listing);
         scols_unref_table(listing);
         return r < 0 ? fail(EXIT_FAILED, "table", "cannot be printed", NULL) : finish_output();

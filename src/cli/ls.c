@@ -26,8 +26,8 @@ static void put_state(struct libscols_line *line, struct json_object *object) {
         if (field_int(object, "sinceMs"))
                 format_age(field_int(object, "sinceMs"), age);
         listing_cell(line, 0, "%s/%s", field_text(object, "state"), field_text(object, "type"));
-        listing_cell(line, 3, "%s", service_of(object));
-        listing_cell(line, 5, "%s", age);
+        listing_cell(line, 5, "%s", service_of(object));
+        listing_cell(line, 6, "%s", age);
 }
 
 static int put_listeners(struct json_object *part, void *listing) {
@@ -37,7 +37,7 @@ static int put_listeners(struct json_object *part, void *listing) {
                 const char *accepts_from = field_text(listener, "vmIdName");
                 put_state(line, listener);
                 listing_cell(line, 1, "%s", *accepts_from ? accepts_from : field_text(listener, "vmId"));
-                listing_cell(line, 2, "%s", field_text(listener, "partitionPath"));
+                listing_cell(line, 3, "%s", field_text(listener, "partitionPath"));
                 put_process(line, 4, listener, "command", "pid");
         }
         return EXIT_OK;
@@ -49,21 +49,23 @@ static int put_channels(struct json_object *part, void *listing) {
                 struct libscols_line *line = listing_line(listing, NULL);
                 put_state(line, channel);
                 listing_cell(line, 1, "%s", field_text(channel, "fromPath"));
-                listing_cell(line, 2, "%s", field_text(channel, "toPath"));
-                put_process(line, 4, channel, "fromCommand", "fromPid");
-                listing_cell(line, 6, "%s", field_text(channel, "carrier"));
+                listing_cell(line, 3, "%s", field_text(channel, "toPath"));
+                put_process(line, 2, channel, "fromCommand", "fromPid");
+                put_process(line, 4, channel, "toCommand", "toPid");
+                listing_cell(line, 7, "%s", field_text(channel, "carrier"));
         }
         return EXIT_OK;
 }
 
 static int print_listing(void) {
         struct libscols_table *listing = listing_new(
-                (const char *const[]){"STATE/TYPE", "FROM", "TO", "SERVICE", "PROCESS", ">AGE", "CARRIER", NULL});
+                (const char *const[]){"STATE/TYPE", "FROM", "FROM-PROCESS", "TO", "TO-PROCESS", "SERVICE", ">AGE",
+                                      "CARRIER", NULL});
         int r = management_list("ListListeners", put_listeners, listing);
         if (r == EXIT_OK)
                 r = management_list("ListChannels", put_channels, listing);
         if (r == EXIT_OK)
-                return listing_print(listing);
+                return listing_print(listing, "listeners and channels", "hvsock nc -l '<SERVICE>'");
         scols_unref_table(listing);
         return r;
 }
@@ -101,8 +103,9 @@ const struct verb verb_ls = {
         .name = "ls",
         .synopsis = "",
         .summary = "list listeners and open channels: both ends, service, process, age",
-        .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. PROCESS is\n"
-                   "who listens, or who connected. \"remaining\" channels belong to a disabled service; \"ended\"\n"
-                   "ones are shut down and not closed yet. A channel without AGE is older than this hvsockd.",
+        .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. TO-PROCESS is\n"
+                   "who listens; it may have handed the channel to another. \"remaining\" channels belong to a\n"
+                   "disabled service; \"ended\" ones are shut down and not closed yet. A channel without AGE is\n"
+                   "older than this hvsockd.",
         .options = options,
         .run = run_ls};

@@ -59,11 +59,12 @@ static int tell_connect_failure(const struct broker_place *place, int error) {
         return fail(code, place->path, why, next);
 }
 
-static int tell_refusal(const char *method, const char *error, struct json_object *parameters) {
+/* `file`: what the text in the call was read from, or NULL. */
+static int tell_refusal(const char *method, const char *file, const char *error, struct json_object *parameters) {
         const char *name = strrchr(error, '.');
         name = name ? name + 1 : error;
         const char *what = field_text(parameters, "what"), *thing = field_text(parameters, "name");
-        char why[512], show[ADVICE_SIZE + 32];
+        char why[512], show[ADVICE_SIZE + 32], place[PRINTABLE_SIZE];
         bool is_service = strcmp(what, "service") == 0;
         const char *next = is_service ? "hvsock service list" : "hvsock tree";
         enum exit_code code = EXIT_FAILED;
@@ -80,8 +81,9 @@ static int tell_refusal(const char *method, const char *error, struct json_objec
         } else if (strcmp(name, "InUse") == 0) {
                 snprintf(why, sizeof why, "it is in use: %s", field_text(parameters, "why"));
         } else if (strcmp(name, "Invalid") == 0) {
-                code = EXIT_USAGE;
-                thing = field_text(parameters, "parameter");
+                code = file ? EXIT_FAILED : EXIT_USAGE;
+                thing = file ? place : field_text(parameters, "parameter");
+                snprintf(place, sizeof place, "%s:%lld", file ? file : "", (long long)field_int(parameters, "line"));
                 snprintf(why, sizeof why, "expected %s", field_text(parameters, "expected"));
                 next = advice_help();
         } else if (strcmp(name, "LimitReached") == 0) {
@@ -121,7 +123,8 @@ static int begin(struct varlink_client *client, const struct broker_place *place
         return r;
 }
 
-static int call(const char *method, struct json_object *parameters, bool tells, struct json_object **ret_reply) {
+static int call(const char *method, struct json_object *parameters, bool tells, const char *file,
+                struct json_object **ret_reply) {
         struct broker_place place;
         struct varlink_client client = {.fd = -1};
         struct json_object *reply = NULL;
@@ -135,7 +138,7 @@ static int call(const char *method, struct json_object *parameters, bool tells, 
 
         const char *error = field_text(reply, "error");
         if (*error)
-                r = tells ? tell_refusal(method, error, field(reply, "parameters")) : refusal_code(error);
+                r = tells ? tell_refusal(method, file, error, field(reply, "parameters")) : refusal_code(error);
         else if (ret_reply)
                 *ret_reply = json_object_get(field(reply, "parameters"));
         json_object_put(reply);
@@ -143,11 +146,15 @@ static int call(const char *method, struct json_object *parameters, bool tells, 
 }
 
 int management_call(const char *method, struct json_object *parameters, struct json_object **ret_reply) {
-        return call(method, parameters, true, ret_reply);
+        return call(method, parameters, true, NULL, ret_reply);
+}
+
+int management_call_with_text(const char *method, const char *text, const char *file, struct json_object **ret_reply) {
+        return call(method, parameter("text", text), true, file, ret_reply);
 }
 
 int management_ask(const char *method, struct json_object *parameters, struct json_object **ret_reply) {
-        return call(method, parameters, false, ret_reply);
+        return call(method, parameters, false, NULL, ret_reply);
 }
 
 static int stream(const char *method, bool for_ever, int (*each)(struct json_object *reply, void *userdata),
@@ -164,7 +171,7 @@ static int stream(const char *method, bool for_ever, int (*each)(struct json_obj
                 if (r < 0)
                         break;
                 const char *error = field_text(reply, "error");
-                r = *error ? tell_refusal(method, error, field(reply, "parameters"))
+                r = *error ? tell_refusal(method, NULL, error, field(reply, "parameters"))
                            : each(field(reply, "parameters"), userdata);
                 continues = json_object_get_boolean(field(reply, "continues"));
                 json_object_put(reply);

@@ -34,11 +34,13 @@ static int print_event(struct json_object *reply, void *userdata) {
         if (localtime_r(&seconds, &local))
                 strftime(clock, sizeof clock, "%H:%M:%S", &local);
 
-        printf("%s.%03lld %s%-8s%s %s", clock, time_ms % 1000, colour(colour_of(kind)), printable(kind),
-               colour(COLOUR_NONE), *from ? printable(from) : "*");
-        printf(" -> %s  %s", printable(*to ? to : vm_id_name(field_text(event, "vmId"))),
-               printable(*service ? service : field_text(event, "serviceId")));
-        printf("  pid %lld uid %lld", (long long)field_int(event, "pid"), (long long)field_int(event, "uid"));
+        char route[PRINTABLE_SIZE * 2];
+        snprintf(route, sizeof route, "%s -> %s", *from ? printable(from) : "*",
+                 printable(*to ? to : vm_id_name(field_text(event, "vmId"))));
+        printf("%s.%03lld %s%-8s%s %-24s %-20s", clock, time_ms % 1000, colour(colour_of(kind)), printable(kind),
+               colour(COLOUR_NONE), route, printable(*service ? service : field_text(event, "serviceId")));
+        if (field_int(event, "pid") > 0)
+                printf("  pid %lld uid %lld", (long long)field_int(event, "pid"), (long long)field_int(event, "uid"));
         if (*field_text(event, "error"))
                 printf("  %s %s", printable(field_text(event, "error")), printable(field_text(event, "rule")));
         putchar('\n');
@@ -58,5 +60,8 @@ static const struct verb_option options[] = {
 const struct verb verb_monitor = {.name = "monitor",
                                   .synopsis = "",
                                   .summary = "show each listen, open, refusal and close as it happens",
+                                  .details = "A line: the local time, what happened, FROM -> TO, the service, the process,\n"
+                                             "and of a refusal the error and the rule. In FROM -> TO \"*\" is whoever a\n"
+                                             "listener accepts.",
                                   .options = options,
                                   .run = run_monitor};

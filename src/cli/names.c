@@ -2,9 +2,9 @@
 #include "cli/names.h"
 
 #include "base/guid.h"
+#include "cli/advice.h"
 #include "cli/report.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 int exit_code_of(int error) {
@@ -42,18 +42,11 @@ int partition_named(const char *text, GUID *ret_vm_id) {
 }
 
 int service_named(const char *text, GUID *ret_service_id) {
-        if (guid_parse(text, ret_service_id) == 0)
+        int r = guid_parse_service(text, ret_service_id);
+        if (r == 0)
                 return EXIT_OK;
-        if (strncmp(text, "vsock:", 6) == 0) {
-                char *end;
-                errno = 0;
-                unsigned long port = strtoul(text + 6, &end, 10);
-                if (text[6] < '0' || text[6] > '9' || *end || errno || port > HV_PORT_MAX)
-                        return fail(EXIT_USAGE, text, "expected vsock: and a port from 0 to 2147483647",
-                                    "hvsock nc --help");
-                hv_service_from_port((uint32_t)port, ret_service_id);
-                return EXIT_OK;
-        }
+        if (r == -ERANGE)
+                return fail(EXIT_USAGE, text, "expected vsock: and a port from 0 to 2147483647", advice_help());
         if (hv_service_by_name(text, ret_service_id) == 0)
                 return EXIT_OK;
         return tell(text, "no such service, or several bear this name", errno, "hvsock service list");

@@ -2,6 +2,7 @@
 
 /* hvsock vm, hvsock container: the partitions of this world. */
 
+#include "cli/advice.h"
 #include "cli/listing.h"
 #include "cli/management.h"
 #include "cli/verb.h"
@@ -167,7 +168,9 @@ static int list_partitions(const struct invocation *invocation, const char *kind
                 listing_cell(line, 4, "%lld", (long long)field_int(counters, "channelsNow"));
         }
         json_object_put(reply);
-        return listing_print(listing);
+        bool is_vm = strcmp(kind, "vm") == 0;
+        return listing_print(listing, is_vm ? "virtual machines" : "containers",
+                             is_vm ? "hvsock vm add '<NAME>'" : "hvsock container add '<NAME>'");
 }
 
 static int run_vm_list(const struct invocation *invocation) {
@@ -208,11 +211,11 @@ static void print_partition(struct json_object *partition) {
 }
 
 static void print_mount_options(const char *directory) {
-        directory = printable(directory);
+        directory = printable(quoted(directory));
         printf("\nGive the container this partition's directory, and nothing else of hvsock:\n");
-        printf("  podman run -v %s:/run/hvsock:ro ...\n", directory);
-        printf("  docker run -v %s:/run/hvsock:ro ...\n", directory);
-        printf("  systemd-nspawn --bind-ro=%s:/run/hvsock ...\n", directory);
+        printf("  podman run -v %s:/run/hvsock:ro '<IMAGE>'\n", directory);
+        printf("  docker run -v %s:/run/hvsock:ro '<IMAGE>'\n", directory);
+        printf("  systemd-nspawn --bind-ro=%s:/run/hvsock -D '<TREE>'\n", directory);
 }
 
 static int show_partition(const struct invocation *invocation, const char *kind) {

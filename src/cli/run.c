@@ -47,7 +47,7 @@ static void cover_worlds(struct covers *covers, struct json_object *world) {
 
 /* What failed before the command could start is hvsock's own, whatever its cause. */
 static int own_failure(int code) {
-        return code == EXIT_NOT_FOUND || code == EXIT_NO_BROKER || code == EXIT_DENIED ? code : EXIT_OWN;
+        return code == EXIT_USAGE || code == EXIT_NOT_FOUND || code == EXIT_NO_BROKER || code == EXIT_DENIED ? code : EXIT_OWN;
 }
 
 static int run_run(const struct invocation *invocation) {

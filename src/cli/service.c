@@ -2,6 +2,7 @@
 
 /* hvsock service: the registry. */
 
+#include "base/guid.h"
 #include "cli/listing.h"
 #include "cli/management.h"
 #include "cli/service_text.h"
@@ -74,6 +75,8 @@ static int run_remove(const struct invocation *invocation) {
 const struct verb verb_service_remove = {.name = "service remove",
                                          .synopsis = "SERVICE...",
                                          .summary = "remove services from the registry",
+                                         .details = "Each on its own: one that cannot be removed is told, and the others are.\n"
+                                                    "A file with a mistake goes by its ServiceId.",
                                          .arguments_min = 1,
                                          .arguments_max = ARGUMENTS_ANY,
                                          .offers = {OFFERS_SERVICES},
@@ -127,31 +130,80 @@ const struct verb verb_service_disable = {.name = "service disable",
                                           .offers = {OFFERS_SERVICES},
                                           .run = run_disable};
 
-static int run_list(const struct invocation *invocation) {
-        struct json_object *reply;
-        int r = management_call("ListServices", NULL, &reply);
+/* Whether a problem is of a drop-in; its ServiceId, as the name of the file tells it. */
+static bool is_of_drop_in(struct json_object *world, struct json_object *problem, char ret_id[HV_GUID_TEXT_SIZE]) {
+        const char *path = field_text(problem, "what"), *name = strrchr(path, '/');
+        for (size_t i = 0; name && i < field_count(world, "serviceDirectories"); i++) {
+                const char *directory = json_object_get_string(field_at(world, "serviceDirectories", i));
+                if (strlen(directory) == (size_t)(name - path) && strncmp(path, directory, strlen(directory)) == 0) {
+                        snprintf(ret_id, HV_GUID_TEXT_SIZE, "%s", name + 1);
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* Adds to ListServices' reply the problems of drop-ins that registered nothing: they are nobody's in it. */
+static int add_problems(struct json_object *reply) {
+        struct json_object *world, *problems = json_object_new_array();
+        json_object_object_add(reply, "problems", problems);
+        int r = management_call("GetWorld", NULL, &world);
         if (r != EXIT_OK)
                 return r;
-        if (is_given(invocation, "json")) {
-                r = print_json(reply);
-                json_object_put(reply);
-                return r;
+        for (size_t i = 0; i < field_count(world, "problems"); i++) {
+                struct json_object *problem = field_at(world, "problems", i);
+                char id[HV_GUID_TEXT_SIZE];
+                bool is_nobodys = is_of_drop_in(world, problem, id);
+                for (size_t j = 0; is_nobodys && j < field_count(reply, "services"); j++)
+                        is_nobodys = strcmp(field_text(field_at(reply, "services", j), "id"), id) != 0;
+                if (is_nobodys) {
+                        add_text(problem, "id", id);
+                        json_object_array_add(problems, json_object_get(problem));
+                }
         }
+        json_object_put(world);
+        return EXIT_OK;
+}
+
+static void put_problem(struct libscols_line *line, struct json_object *problem) {
+        if (problem)
+                listing_cell(line, 6, "%s: %s", field_text(problem, "what"), field_text(problem, "why"));
+}
+
+static int print_services(struct json_object *reply) {
         struct libscols_table *listing =
-                listing_new((const char *const[]){"NAME", "ID", "STATE", "BIND", "CONNECT", ">OPEN", NULL});
+                listing_new((const char *const[]){"NAME", "ID", "STATE", "BIND", "CONNECT", ">OPEN", "PROBLEM", NULL});
         for (size_t i = 0; i < field_count(reply, "services"); i++) {
                 struct json_object *service = field_at(reply, "services", i);
                 struct libscols_line *line = listing_line(listing, NULL);
                 listing_cell(line, 0, "%s", field_text(service, "name"));
                 listing_cell(line, 1, "%s", field_text(service, "id"));
-                listing_cell(line, 2, "%s%s", field_bool(service, "enabled") ? "enabled" : "disabled",
-                             field_count(service, "problems") ? ", with problems" : "");
+                listing_cell(line, 2, "%s", field_bool(service, "enabled") ? "enabled" : "disabled");
                 listing_cell(line, 3, "%s", field_text(service, "bind"));
                 listing_cell(line, 4, "%s", field_text(service, "connect"));
                 listing_cell(line, 5, "%lld", (long long)field_int(field(service, "counters"), "channelsNow"));
+                put_problem(line, field_at(service, "problems", 0));
         }
+        for (size_t i = 0; i < field_count(reply, "problems"); i++) {
+                struct json_object *problem = field_at(reply, "problems", i);
+                struct libscols_line *line = listing_line(listing, NULL);
+                listing_cell(line, 1, "%s", field_text(problem, "id"));
+                listing_cell(line, 2, "mistake");
+                put_problem(line, problem);
+        }
+        return listing_print(listing, "services", "hvsock service add '<NAME>'");
+}
+
+static int run_list(const struct invocation *invocation) {
+        struct json_object *reply;
+        int r = management_call("ListServices", NULL, &reply);
+        if (r != EXIT_OK)
+                return r;
+        r = add_problems(reply);
+        if (r == EXIT_OK)
+                r = is_given(invocation, "json") ? print_json(reply) : print_services(reply);
         json_object_put(reply);
-        return listing_print(listing);
+        return r;
 }
 
 static const struct verb_option json_options[] = {OPTION_JSON, OPTIONS_END};
@@ -220,11 +272,12 @@ const struct verb verb_service_show = {.name = "service show",
 
 static int run_import(const struct invocation *invocation) {
         char *text;
-        int r = service_text_read(invocation->argument_count ? invocation->arguments[0] : "-", &text);
+        const char *file = invocation->argument_count ? invocation->arguments[0] : "-";
+        int r = service_text_read(file, &text);
         if (r != EXIT_OK)
                 return r;
         struct json_object *reply;
-        r = management_call("ImportServices", parameter("text", text), &reply);
+        r = management_call_with_text("ImportServices", text, strcmp(file, "-") == 0 ? "standard input" : file, &reply);
         free(text);
         if (r != EXIT_OK)
                 return r;

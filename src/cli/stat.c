@@ -46,7 +46,7 @@ static int print_counters(struct json_object *reply, const char *key, const char
                 listing_cell(line, 3, "%lld", (long long)field_int(counters, "channelsTotal"));
                 put_refused(line, 4, counters);
         }
-        return listing_print(listing);
+        return listing_print(listing, key, "hvsock service add '<NAME>'");
 }
 
 static int print_once(bool as_json, bool watches) {

@@ -36,7 +36,7 @@ static int print_tree(struct json_object *reply) {
                 listing_cell(lines[i], 5, "%lld", (long long)field_int(counters, "channelsNow"));
         }
         free(lines);
-        return listing_print(listing);
+        return listing_print(listing, "partitions", "hvsock doctor");
 }
 
 static int run_tree(const struct invocation *invocation) {

@@ -196,6 +196,17 @@ bool request_guid(struct request *request, const char *parameter, const char *te
 
 struct partition *request_partition(struct request *request, const char *name) {
         struct broker *broker = request->world->broker;
+        const GUID *word = guid_by_word(name);
+        if (word) {
+                if (guid_equal(word, &HV_GUID_LOOPBACK))
+                        return broker_root(broker);
+                request_invalid(request, name, guid_equal(word, &HV_GUID_PARENT)     ? "one partition; the host has no parent"
+                                               : guid_equal(word, &HV_GUID_SILOHOST) ? "one partition; only a container has a "
+                                                                                       "silo host"
+                                                                                     : "one partition; this word is for "
+                                                                                       "listeners, and means many");
+                return NULL;
+        }
         struct partition *partition = partition_by_name(broker, broker_root(broker), name);
         if (!partition)
                 request_not_found(request, "partition", name);

@@ -63,7 +63,9 @@ void request_failed(struct request *request, const char *what, int error); /* a 
 /* Each of these answers the request itself when it returns false or NULL. */
 bool request_parameters(struct request *request, const struct parameter *parameters, size_t count);
 bool request_guid(struct request *request, const char *parameter, const char *text, GUID *ret);
+/* Also by "loopback", the host's word for itself; a word that stands for no partition, or for many, is refused. */
 struct partition *request_partition(struct request *request, const char *name);
+#define PORT_EXPECTED "vsock: and a port from 0 to 2147483647"
 struct service *request_service(struct request *request, const char *name);
 
 /* A list with one element for each call of `next(state)`, which returns NULL at the end. */

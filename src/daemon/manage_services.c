@@ -171,8 +171,11 @@ void manage_add_service(struct request *request) {
                 return;
         struct broker *broker = request->world->broker;
         if (id) {
-                if (!request_guid(request, "id", id, &definition.service_id))
+                if (guid_parse_service(id, &definition.service_id) < 0) {
+                        request_invalid(request, "id",
+                                        "a GUID, as in 999e53d4-3d5c-4c3e-8779-bed06ec056e1, or " PORT_EXPECTED);
                         return;
+                }
                 if (guid_is_zero(&definition.service_id)) {
                         request_invalid(request, "id", "a ServiceId that is not all zero");
                         return;
@@ -198,11 +201,21 @@ static struct service *named_service(struct request *request) {
 }
 
 void manage_remove_service(struct request *request) {
-        struct service *service = named_service(request);
-        if (!service)
+        const char *name = NULL;
+        const struct parameter parameters[] = {{"service", PARAMETER_STRING, &name, .required = true}};
+        if (!request_parameters(request, parameters, 1))
                 return;
-        int r = world_remove_service(request->world, service);
-        if (r < 0)
+        GUID service_id;
+        if (guid_parse_service(name, &service_id) < 0) {
+                const struct service *service = request_service(request, name);
+                if (!service)
+                        return;
+                service_id = service->definition.service_id;
+        }
+        int r = world_remove_service(request->world, &service_id);
+        if (r == -ENOENT)
+                request_not_found(request, "service", name);
+        else if (r < 0)
                 request_failed(request, "the service was not removed", r);
         else
                 request_reply(request, NULL);
@@ -305,9 +318,11 @@ void manage_import_services(struct request *request) {
         struct text_error error = {};
         int r = reg_import(text, strlen(text), import_each, &import, &error);
         if (r == -EINVAL) {
-                char expected[sizeof error.expected + 32];
-                snprintf(expected, sizeof expected, "%s, in line %u", without_expected(error.expected), error.line);
-                request_invalid(request, "text", expected);
+                struct json_object *mistake = json_object_new_object();
+                put_string(mistake, "parameter", "text");
+                put_string(mistake, "expected", without_expected(error.expected));
+                put_int(mistake, "line", error.line);
+                request_error(request, "io.hvsock.Invalid", mistake);
         } else if (r == -ENOSPC) {
                 request_limit(request, "services", SERVICES_MAX);
         } else if (r < 0) {

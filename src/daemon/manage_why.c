@@ -31,19 +31,12 @@ static bool dialled_vm_id(struct request *request, struct partition *from, const
 }
 
 static bool service_id_of(struct request *request, const char *text, GUID *ret) {
-        if (guid_parse(text, ret) == 0)
+        int r = guid_parse_service(text, ret);
+        if (r == 0)
                 return true;
-        if (strncmp(text, "vsock:", 6) == 0 && text[6] >= '0' && text[6] <= '9') {
-                char *end;
-                errno = 0;
-                unsigned long port = strtoul(text + 6, &end, 10);
-                if (*end || errno || port > HV_PORT_MAX) {
-                        request_invalid(request, "service", "vsock: and a port from 0 to 2147483647");
-                        return false;
-                }
-                *ret = HV_GUID_VSOCK_TEMPLATE;
-                ret->Data1 = (uint32_t)port;
-                return true;
+        if (r == -ERANGE) {
+                request_invalid(request, "service", PORT_EXPECTED);
+                return false;
         }
         const struct service *service = request_service(request, text);
         if (service)

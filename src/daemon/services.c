@@ -274,11 +274,12 @@ static bool is_defined_below(const struct services *services, const char *file_n
         return false;
 }
 
-int world_remove_service(struct world *world, struct service *service) {
+int world_remove_service(struct world *world, const GUID *service_id) {
         struct services *services = world->services;
-        struct drop_in *drop_in = drop_in_find(services, &service->definition.service_id);
+        struct drop_in *drop_in = drop_in_find(services, service_id);
         cleanup(fd_closep) int directory_fd = -1;
-        int r = drop_in ? open_first(services, &directory_fd) : -ENOENT;
+        bool is_there = drop_in && (drop_in->service || drop_in->problems);
+        int r = is_there ? open_first(services, &directory_fd) : -ENOENT;
         if (r < 0)
                 return r;
         if (is_defined_below(services, drop_in->file_name)) {

@@ -81,7 +81,7 @@ void world_partition_directory(const struct world *world, const struct partition
 /* services.c: the drop-in in the first directory is written beside, fsync-ed and renamed. A zero ServiceId makes a new
  * one. Removing a service that a lower directory also defines masks it (a link to /dev/null). */
 int world_save_service(struct world *world, const struct service_definition *definition, struct service **ret);
-int world_remove_service(struct world *world, struct service *service);
+int world_remove_service(struct world *world, const GUID *service_id); /* also one that its mistake hides */
 /* Disabling ends listeners and tells libraries; counts what ended and what the kernel lets nobody end. */
 int world_set_service_enabled(struct world *world, struct service *service, bool enabled, unsigned *ret_listeners_ended,
                               unsigned *ret_channels_remaining);

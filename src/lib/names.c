@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PORT_PREFIX "vsock:"
-
 static int resolve(uint16_t type, const char *name, struct wire_reply *ret_reply) {
         struct wire_request request = {.header.type = type};
         size_t length = strlen(name);
@@ -34,28 +32,12 @@ int hv_partition_by_name(const char *name, GUID *ret_vm_id) {
         return posix_result(r);
 }
 
-/* A decimal number of at most ten digits, nothing around it. */
-static int parse_port(const char *text, uint32_t *ret) {
-        size_t length = strspn(text, "0123456789");
-        if (!length || length > 10 || text[length])
-                return -EINVAL;
-        unsigned long long port = strtoull(text, NULL, 10);
-        if (port > HV_PORT_MAX)
-                return -EINVAL;
-        *ret = (uint32_t)port;
-        return 0;
-}
-
 int hv_service_by_name(const char *name, GUID *ret_service_id) {
         struct wire_reply reply;
-        uint32_t port;
-        if (guid_parse(name, ret_service_id) == 0)
-                return 0;
-        if (!strncmp(name, PORT_PREFIX, strlen(PORT_PREFIX))) {
-                int r = parse_port(name + strlen(PORT_PREFIX), &port);
-                return r < 0 ? posix_result(r) : hv_service_from_port(port, ret_service_id);
-        }
-        int r = resolve(WIRE_RESOLVE_SERVICE, name, &reply);
+        int r = guid_parse_service(name, ret_service_id);
+        if (r == 0 || r == -ERANGE)
+                return posix_result(r ? -EINVAL : 0);
+        r = resolve(WIRE_RESOLVE_SERVICE, name, &reply);
         if (!r)
                 *ret_service_id = reply.service_id;
         return posix_result(r);

@@ -135,6 +135,70 @@ TEST(services_are_disabled_enabled_and_removed) {
         sandbox_close(&sandbox);
 }
 
+TEST(a_service_is_a_vsock_port) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service vsock:5=Five");
+        check_string(sh_text("hvsock id --service Five"), "00000005-facb-11e6-bd58-64006a7986d3");
+        check_string(sh_text("hvsock service add --id vsock:2147483647 Last"), "7fffffff-facb-11e6-bd58-64006a7986d3");
+        check_equal(sh_refused("hvsock service add --id vsock:2147483648 More"), 2);
+        sh_text("hvsock service show vsock:5 && hvsock service remove vsock:5");
+        check_equal(sh_refused("hvsock service show Five"), 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(of_several_services_each_is_removed_on_its_own) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service A --service B --service C");
+        check_equal(sh_refused("hvsock service remove A nosuch B"), 3);
+        check_string(sh_text("hvsock service list --json | grep -o '\"name\": .*'"), "\"name\": \"C\",");
+        sandbox_close(&sandbox);
+}
+
+TEST(a_drop_in_with_a_mistake_is_listed_with_its_place_and_can_be_removed) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service Echo");
+        sh_text("printf 'Format=1\nElementName=X\nEnabled=maybe\n' >%s/services/" MISSING ".conf", sandbox.directory);
+        await_success("hvsock service list | grep '" MISSING " mistake .*" MISSING ".conf:3: expected'");
+        struct json_object *list = sh_json("hvsock service list --json");
+        check_string(text_at(list, "/problems/0/id"), MISSING);
+        json_object_put(list);
+        sh_text("hvsock service remove " MISSING);
+        check(strstr(sh_text("hvsock service list"), "mistake") == NULL);
+        sh_text("hvsock service show Echo");
+        check_equal(sh_refused("hvsock service remove " MISSING), 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(what_lists_nothing_says_what_to_type) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "");
+        static const char *const lists[] = {"service list", "vm list", "container list", "ls"};
+        for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+                check_equal(sh_refused("hvsock %s", lists[i]), 0);
+                check_string(sh("hvsock %s --json", lists[i])->err, "");
+        }
+        sandbox_close(&sandbox);
+}
+
+TEST(a_word_is_a_partition_only_where_it_stands_for_one) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --service Echo");
+        check_string(sh_text("hvsock run loopback -- hvsock id"), sh_text("hvsock id host"));
+        check(strstr(sh("hvsock why loopback web01 Echo")->out, "no-listener") != NULL);
+        sh_text("hvsock container add loopback/box && hvsock container show box");
+        check_equal(sh_refused("hvsock vm remove loopback"), 3); /* it is the host */
+        static const char *const words[] = {"parent", "silohost", "children", "wildcard"};
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+                check_equal(sh_refused("hvsock vm show %s", words[i]), 2);
+                check_equal(sh_refused("hvsock vm remove %s", words[i]), 2);
+                check_equal(sh_refused("hvsock container add %s/x", words[i]), 2);
+                check_equal(sh_refused("hvsock why %s web01 Echo", words[i]), 2);
+                check_equal(sh_refused("hvsock run %s -- true", words[i]), 2);
+                check(strstr(sh("hvsock run %s -- true", words[i])->err, "expected one partition") != NULL);
+        }
+        sandbox_close(&sandbox);
+}
+
 TEST(a_windows_export_is_imported_and_ours_reads_back) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--service " MISSING "=Before");
@@ -146,13 +210,17 @@ TEST(a_windows_export_is_imported_and_ours_reads_back) {
         check_string(sh_text("hvsock service export | sed s/Before/After/ | hvsock service import"),
                      "0 added, 1 replaced");
         check_string(sh_text("hvsock id --service After"), MISSING);
+        check_equal(sh_refused("echo nonsense | hvsock service import"), 1);
+        check_equal(sh_refused("cd %s; hvsock service export |"
+                               "sed 4d >bad.reg; hvsock service import bad.reg",
+                               sandbox.directory), 1);
+        check(strstr(sh("hvsock service import %s/bad.reg", sandbox.directory)->err, "/bad.reg:3: expected") != NULL);
         /* What is not ASCII is UTF-16 on standard output too, since Windows takes anything else for its code page. */
         sh_text("hvsock service add Büro");
         check_string(sh_text("hvsock service export | head -c 4 | od -An -tx1 | tr -d ' '"), "fffe5700");
         check_string(sh_text("hvsock service export | hvsock service import"), "0 added, 2 replaced");
         sh_text("hvsock service show Büro");
         check_equal(sh("printf '\\377\\376a' | hvsock service import")->code, 1);
-        check_equal(sh_refused("echo nonsense | hvsock service import"), 2);
         check_equal(sh("hvsock service import /nowhere.reg")->code, 3);
         sandbox_close(&sandbox);
 }
