@@ -76,8 +76,8 @@ TEST(a_service_is_added_under_a_new_guid_and_found_by_its_name) {
 
 TEST(the_options_of_service_add_arrive) {
         struct sandbox sandbox;
-        char user[16]; /* nobody else will do unless this is root */
-        snprintf(user, sizeof user, "%u", geteuid());
+        char user[64]; /* nobody else will do unless this is root */
+        snprintf(user, sizeof user, "%s", sh_text("id -un"));
         sandbox_open(&sandbox, "--vm web01");
         check_string(
                 sh_text("hvsock service add --id %s --bind user:root --connect 'host vms' --disabled "
