@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "daemon/activation.h"
 #include "daemon/lend.h"
+#include "daemon/socket_dump.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,6 +33,7 @@ struct probe {
         struct table doubtful_users;
         struct timer suspects_timer, left_timer, watch_timer;
         unsigned channel_count, opened_since_sweep, sweep_after;
+        unsigned round; /* of all at once */
         int64_t made_room_ms;
         bool watching;
 };
@@ -338,11 +340,34 @@ static int left_due(struct timer *timer) {
 
 /* All at once. */
 
+static void visit_connected(const struct socket_seen *seen, void *userdata) {
+        const struct probe *probe = userdata;
+        struct connector_name name;
+        if (connector_name_decode(&seen->name, seen->name_length, &name) < 0)
+                return;
+        const struct channel *channel = broker_channel_find(probe->world->broker, &name.ephemeral_id);
+        struct channel_shell *shell = channel ? channel->shell : NULL;
+        if (shell && is_seen(probe, shell) && seen->type == channel->socket_type &&
+            !memcmp(shell->name, seen->name.sun_path, sizeof shell->name))
+                shell->round = probe->round;
+}
+
+/* Those found in the kernel's list are alive; what is not, or if there is none, is asked after one by one. */
+static void find_living(struct probe *probe) {
+        cleanup(fd_closep) int fd = -1;
+        if (socket_dump_open(&fd) == 0)
+                (void)socket_dump(fd, SOCKET_CONNECTED, visit_connected, probe);
+}
+
 static void probe_channels(struct probe *probe) {
         const struct broker *broker = probe->world->broker;
+        probe->round++;
+        if (probe->channel_count >= PROBE_LIST_MIN)
+                find_living(probe);
         for (struct channel *channel = broker_channel_next(broker, NULL), *next; channel; channel = next) {
                 next = broker_channel_next(broker, channel);
-                if (!channel_is_alive(probe, channel->shell))
+                const struct channel_shell *shell = channel->shell;
+                if (shell->round != probe->round && !channel_is_alive(probe, shell))
                         channel_forget(probe->world, channel);
         }
 }

@@ -26,6 +26,10 @@
  * process has inherited it. Of a user's doubtful channels PROBE_DOUBTFUL_MAX stay
  * in the books; those that were longest leave.
  *
+ * A bind looks through a part of all the names that there are, so binding to all
+ * of many would cost by their square. The kernel's list of sockets has them all
+ * at once.
+ *
  * What may have died is put among the suspects, which are asked after a few at
  * each turn of the loop: a channel that its library says it closed, and all of a
  * process one of whose connections went away (several times, ever less often: a
@@ -44,6 +48,7 @@
 #define PROBE_LEFT_MAX_MS 2000  /* and not after this */
 #define PROBE_DOUBTFUL_MAX 1024u /* of a user of a partition */
 #define PROBE_SWEEP_MIN 256u    /* channels opened between two sweeps, at least */
+#define PROBE_LIST_MIN 1024u    /* where all of so many channels are asked after, the kernel's list of sockets comes first */
 #define PROBE_QUOTA_MS 1000     /* a quota that was reached causes a sweep at most this often */
 
 /* listener->shell. */
@@ -53,6 +58,7 @@ struct listener_shell {
         struct list process_link, suspect_link;
         struct sockaddr_un address; /* its file: every connect needs it */
         socklen_t address_length;
+        uint32_t found_file; /* inode of that file, when recovery.c found it there; 0: bound since */
 };
 
 struct doubtful_user;
@@ -63,6 +69,7 @@ struct channel_shell {
         struct process *process;
         struct list process_link, suspect_link, closed_link, doubtful_link;
         struct doubtful_user *doubtful_user; /* NULL until there is doubt */
+        unsigned round;           /* of probing them all in which it was last in the kernel's list */
         uint64_t network;         /* cookie of the connector's network namespace */
         uint8_t address_length;
         char name[1 + CONNECTOR_NAME_SIZE]; /* the connector's sun_path */

@@ -44,6 +44,8 @@ static int restore(struct world *world, struct partition *partition, const struc
                 broker_listener_gone(world->broker, listener);
         if (r < 0)
                 process_release(world, process);
+        else
+                ((struct listener_shell *)listener->shell)->found_file = (uint32_t)status->st_ino;
         return r;
 }
 

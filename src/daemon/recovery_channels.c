@@ -30,13 +30,13 @@
 #include "daemon/recovery.h"
 #include "daemon/socket_dump.h"
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #define CHANNELS_FOUND_MAX (1u << 18) /* ends of either kind that are remembered; later ones are not found */
 #define PASSING_TRIED_MAX (1u << 20)
+#define LISTS 2 /* from a list that is read in parts, a socket may be missing when another was closed meanwhile */
 
 struct connector {
         uint32_t inode, peer;
@@ -152,13 +152,8 @@ static bool is_connectors(const struct partition *partition, void *userdata) {
 static struct listener *listener_of(const struct world *world, struct partition *to, const struct acceptor *acceptor) {
         const struct listener_name *name = &acceptor->name;
         struct listener *listener = broker_listener_find(world->broker, to, &name->vm_id, &name->service_id);
-        struct sockaddr_un address;
-        struct stat status;
-        listener_name_encode(name, &address);
-        return listener && listener->pid == name->pid && listener->socket_type == name->socket_type &&
-                               lstat(address.sun_path, &status) == 0 && (uint32_t)status.st_ino == acceptor->file
-                       ? listener
-                       : NULL;
+        const struct listener_shell *shell = listener ? listener->shell : NULL;
+        return shell && shell->found_file == acceptor->file ? listener : NULL;
 }
 
 static int put_back(struct findings *findings, const struct channel *found, const struct connector_name *name) {
@@ -186,10 +181,11 @@ static int put_back(struct findings *findings, const struct channel *found, cons
 static int recover(struct findings *findings, const struct connector *connector, const struct acceptor *acceptor, bool is_proved) {
         struct world *world = findings->world;
         const struct connector_name *name = &connector->name;
+        if (broker_channel_find(world->broker, &name->ephemeral_id))
+                return 0;
         struct partition *to = partition_by_id(world->broker, &acceptor->name.partition_id);
         struct listener *listener = to ? listener_of(world, to, acceptor) : NULL;
-        if (!to || (is_proved && !listener) || broker_channel_find(world->broker, &name->ephemeral_id) || name->flags ||
-            connector->type != acceptor->name.socket_type ||
+        if (!to || (is_proved && !listener) || name->flags || connector->type != acceptor->name.socket_type ||
             (acceptor->inode && connector->peer != acceptor->inode))
                 return 0;
         struct partition *from = address_source(world->broker, to, &name->dial_back_vm_id, &findings->passing_left,
@@ -228,19 +224,25 @@ static int put_back_all(struct findings *findings, bool are_proved) {
         return r;
 }
 
+static int find_and_put_back(struct findings *findings) {
+        int found = find_sockets(findings), r = 0;
+        if (findings->connector_count) {
+                qsort(findings->connectors, findings->connector_count, sizeof *findings->connectors, compare_inodes);
+                r = put_back_all(findings, true);
+                if (r != -ENOMEM)
+                        r = put_back_all(findings, false);
+        }
+        findings->connector_count = findings->acceptor_count = 0;
+        return r == -ENOMEM ? r : found;
+}
+
 void recovery_channels(struct world *world) {
         struct findings findings = {.world = world, .passing_left = PASSING_TRIED_MAX};
-        int r = find_sockets(&findings);
+        int r = 0;
+        for (unsigned i = 0; i < LISTS && !r; i++)
+                r = find_and_put_back(&findings);
         if (r < 0)
-                log_write(LOG_LEVEL_NOTICE, "cannot ask for all channels of a former broker: %s", strerror(-r));
-        if (findings.connector_count) {
-                qsort(findings.connectors, findings.connector_count, sizeof *findings.connectors, compare_inodes);
-                r = put_back_all(&findings, true);
-                if (r != -ENOMEM)
-                        r = put_back_all(&findings, false);
-        }
-        if (r == -ENOMEM)
-                log_write(LOG_LEVEL_ERROR, "out of memory: not all channels of a former broker are in the books");
+                log_write(LOG_LEVEL_NOTICE, "cannot find all channels of a former broker: %s", strerror(-r));
         if (findings.channels)
                 log_write(LOG_LEVEL_INFO, "found %u channels of a former broker", findings.channels);
         free(findings.connectors);
