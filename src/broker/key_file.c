@@ -4,6 +4,8 @@
 
 #include "broker/key_file.h"
 
+#include "base/guid.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,6 +27,20 @@ int key_take_switch(const struct key *key, const char *value, void *member, cons
                 return text_expected(ret_expected, "expected yes or no after %s=, not \"%.40s\"", key->name, value);
         *(bool *)member = *value == 'y';
         return 0;
+}
+
+bool key_file_is_named_so(const char *file_name) {
+        const char *dot = strrchr(file_name, '.');
+        return file_name[0] != '.' && dot && !strcmp(dot, ".conf");
+}
+
+int key_file_guid(const char *file_name, GUID *ret_guid) {
+        char stem[HV_GUID_TEXT_SIZE];
+        if (!key_file_is_named_so(file_name) || strlen(file_name) != sizeof stem - 1 + strlen(".conf"))
+                return -EINVAL;
+        memcpy(stem, file_name, sizeof stem - 1);
+        stem[sizeof stem - 1] = 0;
+        return guid_parse(stem, ret_guid);
 }
 
 static char *trim(char *text) {

@@ -45,5 +45,10 @@ int key_file_read(const char *text, size_t length, const struct key *keys, size_
                   void *target, struct key_lines *ret_lines, struct text_error *ret_error,
                   struct text_notes *ret_notes);
 
+/* Whether this is the name of such a file; what editors and file_replace() leave beside is none. */
+bool key_file_is_named_so(const char *file_name);
+/* The GUID that such a file is named by: "<guid>.conf", in any case. -EINVAL. */
+int key_file_guid(const char *file_name, GUID *ret_guid);
+
 /* Which key a line bears; `count` when it is none of them. */
 size_t key_of_line(const struct key *keys, size_t count, const char *line);

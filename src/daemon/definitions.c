@@ -5,7 +5,7 @@
 #include "daemon/definitions.h"
 #include "base/fd.h"
 #include "base/guid.h"
-#include "broker/text.h"
+#include "broker/key_file.h"
 #include "daemon/partition_file.h"
 #include <dirent.h>
 #include <errno.h>
@@ -26,16 +26,10 @@ static void file_name_of(const GUID *vm_id, char ret_name[FILE_NAME_SIZE]) {
 
 /* A partition has one file name, so that removing it removes its definition. */
 static bool vm_id_of(const char *name, GUID *ret_vm_id) {
-        char stem[HV_GUID_TEXT_SIZE], canonical[FILE_NAME_SIZE];
-        GUID vm_id;
-        if (strlen(name) != FILE_NAME_SIZE - 1)
+        char canonical[FILE_NAME_SIZE];
+        if (key_file_guid(name, ret_vm_id) < 0)
                 return false;
-        memcpy(stem, name, sizeof stem - 1);
-        stem[sizeof stem - 1] = 0;
-        if (guid_parse(stem, &vm_id) < 0)
-                return false;
-        file_name_of(&vm_id, canonical);
-        *ret_vm_id = vm_id;
+        file_name_of(ret_vm_id, canonical);
         return !strcmp(name, canonical);
 }
 
@@ -77,12 +71,6 @@ static int definition_load(int directory_fd, const char *path, const char *name,
         return r;
 }
 
-/* What editors and file_replace() leave beside is none. */
-static bool is_definition_name(const char *name) {
-        const char *dot = strrchr(name, '.');
-        return name[0] != '.' && dot && !strcmp(dot, ".conf");
-}
-
 int definitions_read(int directory_fd, const char *path, struct problem **problems, struct found **ret_found,
                      size_t *ret_count, size_t *ret_wrong) {
         struct found *found = NULL;
@@ -96,7 +84,7 @@ int definitions_read(int directory_fd, const char *path, struct problem **proble
         }
         for (struct dirent *entry; (entry = readdir(directory));) {
                 struct partition_definition definition;
-                if (!is_definition_name(entry->d_name))
+                if (!key_file_is_named_so(entry->d_name))
                         continue;
                 if (definition_load(directory_fd, path, entry->d_name, problems, &definition) < 0) {
                         wrong++;

@@ -5,7 +5,6 @@
 #include "daemon/manage_request.h"
 
 #include "base/guid.h"
-#include "broker/command.h"
 #include "daemon/activation.h"
 #include "daemon/spawn.h"
 #include <errno.h>
@@ -93,55 +92,36 @@ static bool take_name(struct request *request, const char *name, char *ret, size
         return take_text(request, "name", name, ret, size);
 }
 
-/* Of a service on demand: what its drop-in's parser would refuse, by the name of the parameter. */
-static bool check_demand(struct request *request, const struct service_definition *definition) {
-        struct command command;
-        bool has_exec = *definition->exec;
-        int user;
-        const char *about = *definition->exec_user ? "user" : *definition->exec_partition ? "partition" : "accept";
-        if (has_exec && command_split(definition->exec, &command) < 0)
-                request_invalid(request, "exec", "an absolute path and arguments, each quote closed");
-        else if (has_exec && !definition->wildcard_binds)
-                request_invalid(request, "wildcardBinds", "true with exec, whose listener is bound to the wildcard");
-        else if (!has_exec && (*definition->exec_user || *definition->exec_partition || definition->exec_accept))
-                request_invalid(request, about, "exec with it, whose program it is about");
-        else if ((user = spawn_check_user(definition->exec_user)) < 0)
-                request_invalid(request, "user", user == -EPERM ? "the world's own user: only root may start a program as "
-                                                                  "another"
-                                                                : "a user of this host");
-        else
-                return true;
-        return false;
+/* Unlike a program or a partition, a user does not come later. */
+static bool take_user(struct request *request, const char *user, struct service_definition *definition) {
+        if (!take_text(request, "user", user, definition->exec_user, sizeof definition->exec_user))
+                return false;
+        int r = spawn_check_user(user);
+        if (r == -ENOENT)
+                request_invalid(request, "user", "a user of this host");
+        else if (r == -EPERM)
+                request_invalid(request, "user", "the world's own user: only root may start a program as another");
+        return r == 0;
 }
 
-/* What is written must be what will be read: the drop-in's own parser has the last word. */
-static bool survives_its_file(struct request *request, const struct service_definition *definition) {
-        char *text = NULL;
-        int r = service_format(definition, NULL, &text);
-        if (r < 0) {
-                request_failed(request, "the service was not added", r);
-                return false;
-        }
-        struct service_definition read_back;
-        struct text_error error = {.expected = "a definition that fits a drop-in"};
-        struct text_notes notes;
-        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &read_back, &error, &notes);
-        free(text);
-        if (r == 0 && strcmp(read_back.name, definition->name) == 0 && strcmp(read_back.exec, definition->exec) == 0)
-                return true;
-        request_invalid(request, "service", error.expected);
-        return false;
+/* The drop-in's own parser has the last word: what is written must be what will be read. */
+static void refuse_to_save(struct request *request, const char *what, int r, const struct text_error *error) {
+        if (r == -EINVAL && *error->expected)
+                request_invalid(request, "service", error->expected);
+        else if (r == -ENOSPC)
+                request_limit(request, "services", SERVICES_MAX);
+        else
+                request_failed(request, what, r);
 }
 
 static void save_service(struct request *request, const struct service_definition *definition) {
         struct service *service;
-        int r = world_save_service(request->world, definition, &service);
-        if (r == 0)
-                reply_service(request, service);
-        else if (r == -ENOSPC)
-                request_limit(request, "services", SERVICES_MAX);
+        struct text_error error = {};
+        int r = world_save_service(request->world, definition, &service, &error);
+        if (r < 0)
+                refuse_to_save(request, "the service was not added", r, &error);
         else
-                request_failed(request, "the service was not saved", r);
+                reply_service(request, service);
 }
 
 void manage_add_service(struct request *request) {
@@ -164,10 +144,8 @@ void manage_add_service(struct request *request) {
             !take_access(request, "bind", bind, &definition.bind) ||
             !take_access(request, "connect", connect, &definition.connect) ||
             !take_text(request, "exec", exec, definition.exec, sizeof definition.exec) ||
-            !take_text(request, "user", user, definition.exec_user, sizeof definition.exec_user) ||
+            !take_user(request, user, &definition) ||
             !take_text(request, "partition", partition, definition.exec_partition, sizeof definition.exec_partition))
-                return;
-        if (!check_demand(request, &definition))
                 return;
         struct broker *broker = request->world->broker;
         if (id) {
@@ -190,8 +168,7 @@ void manage_add_service(struct request *request) {
                 request_exists(request, "service", name);
                 return;
         }
-        if (survives_its_file(request, &definition))
-                save_service(request, &definition);
+        save_service(request, &definition);
 }
 
 static struct service *named_service(struct request *request) {
@@ -232,9 +209,10 @@ void manage_set_service_enabled(struct request *request) {
         if (!request_parameters(request, parameters, 2) || !(service = request_service(request, name)))
                 return;
         unsigned listeners_ended = 0, channels_remaining = 0;
-        int r = world_set_service_enabled(request->world, service, enabled, &listeners_ended, &channels_remaining);
+        struct text_error error = {};
+        int r = world_set_service_enabled(request->world, service, enabled, &listeners_ended, &channels_remaining, &error);
         if (r < 0) {
-                request_failed(request, enabled ? "the service was not enabled" : "the service was not disabled", r);
+                refuse_to_save(request, enabled ? "the service was not enabled" : "the service was not disabled", r, &error);
                 return;
         }
         struct json_object *reply = json_object_new_object();
@@ -293,7 +271,8 @@ static int import_each(const struct service_definition *definition, void *userda
 }
 
 /* A .reg file says what a service is called; who may use a known one, and whether, stays as it was. */
-static int import_one(struct request *request, const struct imported *imported, bool *ret_replaced) {
+static int import_one(struct request *request, const struct imported *imported, bool *ret_replaced,
+                      struct text_error *ret_error) {
         const struct service *known = registry_by_id(request->world->broker, &imported->service_id);
         struct service_definition definition = {.service_id = imported->service_id,
                                                 .enabled = true,
@@ -305,7 +284,7 @@ static int import_one(struct request *request, const struct imported *imported, 
         memcpy(definition.name, imported->name, sizeof definition.name);
         *ret_replaced = known;
         struct service *service;
-        return world_save_service(request->world, &definition, &service);
+        return world_save_service(request->world, &definition, &service, ret_error);
 }
 
 void manage_import_services(struct request *request) {
@@ -332,16 +311,14 @@ void manage_import_services(struct request *request) {
         struct json_object *added = json_object_new_array(), *replaced = json_object_new_array();
         for (size_t i = 0; r == 0 && i < import.count; i++) {
                 bool was_known;
-                r = import_one(request, &import.services[i], &was_known);
+                r = import_one(request, &import.services[i], &was_known, &error);
                 char id[HV_GUID_TEXT_SIZE], what[64];
                 guid_format(&import.services[i].service_id, id);
                 snprintf(what, sizeof what, "%zu of %zu services were imported", i, import.count);
                 if (r == 0)
                         json_object_array_add(was_known ? replaced : added, json_object_new_string(id));
-                else if (r == -ENOSPC)
-                        request_limit(request, "services", SERVICES_MAX);
                 else
-                        request_failed(request, what, r);
+                        refuse_to_save(request, what, r, &error);
         }
         free(import.services);
         if (r < 0) {

@@ -7,6 +7,7 @@
 #include "base/guid.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "broker/key_file.h"
 #include "daemon/drop_in.h"
 #include "daemon/drop_in_watch.h"
 #include "daemon/place.h"
@@ -65,22 +66,6 @@ static void drop_in_free(struct services *services, struct drop_in *drop_in) {
 
 /* All drop-ins. */
 
-/* A name that ends in .conf and does not begin with a dot. */
-static bool is_drop_in_name(const char *name) {
-        const char *dot = strrchr(name, '.');
-        return name[0] != '.' && dot && !strcmp(dot, ".conf");
-}
-
-static bool service_id_of(const char *file_name, GUID *ret) {
-        char stem[HV_GUID_TEXT_SIZE];
-        size_t length = strlen(file_name) - strlen(".conf");
-        if (length != sizeof stem - 1)
-                return false;
-        memcpy(stem, file_name, length);
-        stem[length] = 0;
-        return guid_parse(stem, ret) == 0 && !guid_is_zero(ret);
-}
-
 static void add_name_problem(struct services *services, unsigned directory, const char *file_name, const char *expected) {
         struct text_error error = {};
         strcpy(error.expected, expected);
@@ -91,9 +76,9 @@ static void add_name_problem(struct services *services, unsigned directory, cons
 static void read_file(struct services *services, unsigned directory, int directory_fd, const char *file_name) {
         GUID service_id;
         struct revoked ignored;
-        if (!is_drop_in_name(file_name))
+        if (!key_file_is_named_so(file_name))
                 return;
-        if (!service_id_of(file_name, &service_id)) {
+        if (key_file_guid(file_name, &service_id) < 0 || guid_is_zero(&service_id)) {
                 add_name_problem(services, directory, file_name, "expected a file name <ServiceId>.conf");
                 return;
         }
@@ -198,21 +183,18 @@ static char *old_text(const struct services *services, const struct drop_in *dro
 }
 
 static int save(struct world *world, const struct service_definition *definition, struct drop_in *drop_in,
-                struct revoked *ret_revoked) {
+                struct revoked *ret_revoked, struct text_error *ret_error) {
         struct services *services = world->services;
         struct service_definition checked;
-        struct text_error error;
         struct text_notes notes;
         cleanup(freep) char *text = NULL, *old = old_text(services, drop_in);
         cleanup(fd_closep) int directory_fd = -1;
         int r = service_format(definition, old, &text);
         if (r < 0)
                 return r;
-        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &checked, &error, &notes);
-        if (r < 0) {
-                log_write(LOG_LEVEL_NOTICE, "not saving service %s: %s", definition->name, error.expected);
+        r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &checked, ret_error, &notes);
+        if (r < 0)
                 return r;
-        }
         r = open_first(services, &directory_fd);
         if (r < 0)
                 return r;
@@ -227,7 +209,7 @@ static int save(struct world *world, const struct service_definition *definition
 }
 
 static int save_service(struct world *world, const struct service_definition *definition, struct service **ret,
-                        struct revoked *ret_revoked) {
+                        struct revoked *ret_revoked, struct text_error *ret_error) {
         struct services *services = world->services;
         struct service_definition complete = *definition;
         int r = guid_is_zero(&complete.service_id) ? guid_new(&complete.service_id) : 0;
@@ -236,7 +218,7 @@ static int save_service(struct world *world, const struct service_definition *de
         struct drop_in *drop_in = drop_in_get(services, &complete.service_id);
         if (!drop_in)
                 return -ENOMEM;
-        r = save(world, &complete, drop_in, ret_revoked);
+        r = save(world, &complete, drop_in, ret_revoked, ret_error);
         if (!drop_in->service && !drop_in->problems) {
                 drop_in_free(services, drop_in);
                 return r < 0 ? r : -EIO;
@@ -246,17 +228,18 @@ static int save_service(struct world *world, const struct service_definition *de
         return r;
 }
 
-int world_save_service(struct world *world, const struct service_definition *definition, struct service **ret) {
+int world_save_service(struct world *world, const struct service_definition *definition, struct service **ret,
+                       struct text_error *ret_error) {
         struct revoked ignored;
-        return save_service(world, definition, ret, &ignored);
+        return save_service(world, definition, ret, &ignored, ret_error);
 }
 
 int world_set_service_enabled(struct world *world, struct service *service, bool enabled, unsigned *ret_listeners_ended,
-                              unsigned *ret_channels_remaining) {
+                              unsigned *ret_channels_remaining, struct text_error *ret_error) {
         struct service_definition definition = service->definition;
         struct revoked revoked = {};
         definition.enabled = enabled;
-        int r = save_service(world, &definition, NULL, &revoked);
+        int r = save_service(world, &definition, NULL, &revoked, ret_error);
         if (r < 0)
                 return r;
         *ret_listeners_ended = revoked.listeners_ended;

@@ -54,15 +54,21 @@ static int add_variable(struct prepared *prepared, const char *format, ...) {
         return 0;
 }
 
-/* "" is the broker's own user, who need not have an entry: *ret_found is NULL then. */
+/*
+ * By name or number; "" is the broker's own user, who need not have an entry:
+ * *ret_found is NULL then.
+ */
 static int find_user(const char *user, char buffer[PASSWD_SIZE], struct passwd *entry, struct passwd **ret_found) {
-        int r = *user ? getpwnam_r(user, entry, buffer, PASSWD_SIZE, ret_found)
-                      : getpwuid_r(geteuid(), entry, buffer, PASSWD_SIZE, ret_found);
+        char *end;
+        unsigned long uid = *user ? strtoul(user, &end, 10) : geteuid();
+        bool is_number = !*user || (*user >= '0' && *user <= '9' && !*end && uid < UINT32_MAX);
+        int r = is_number ? getpwuid_r((uid_t)uid, entry, buffer, PASSWD_SIZE, ret_found)
+                          : getpwnam_r(user, entry, buffer, PASSWD_SIZE, ret_found);
         if (r || !*ret_found) {
                 *ret_found = NULL;
-                return *user ? -ENOENT : 0;
+                return is_number && uid == geteuid() ? 0 : -ENOENT;
         }
-        return *user && (*ret_found)->pw_uid != geteuid() && geteuid() != 0 ? -EPERM : 0;
+        return (*ret_found)->pw_uid != geteuid() && geteuid() != 0 ? -EPERM : 0;
 }
 
 int spawn_check_user(const char *user) {
@@ -77,12 +83,12 @@ static int take_user(const char *user, struct prepared *prepared) {
         int r = find_user(user, buffer, &entry, &found);
         if (r < 0 || !found)
                 return r;
-        if (*user && found->pw_uid != geteuid()) {
+        if (found->pw_uid != geteuid()) {
                 prepared->change_user = true;
                 prepared->uid = found->pw_uid;
                 prepared->gid = found->pw_gid;
                 prepared->group_count = GROUPS_MAX;
-                if (getgrouplist(user, found->pw_gid, prepared->groups, &prepared->group_count) < 0)
+                if (getgrouplist(found->pw_name, found->pw_gid, prepared->groups, &prepared->group_count) < 0)
                         return -E2BIG;
         }
         if ((r = add_variable(prepared, "HOME=%s", found->pw_dir)) < 0 ||

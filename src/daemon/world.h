@@ -79,12 +79,14 @@ int world_remove_partition(struct world *world, struct partition *partition);
 void world_partition_directory(const struct world *world, const struct partition *partition, char ret_path[PATH_MAX]);
 
 /* services.c: the drop-in in the first directory is written beside, fsync-ed and renamed. A zero ServiceId makes a new
- * one. Removing a service that a lower directory also defines masks it (a link to /dev/null). */
-int world_save_service(struct world *world, const struct service_definition *definition, struct service **ret);
+ * one; -EINVAL with *ret_error when what would be written could not be read. Removing a service that a lower directory
+ * also defines masks it (a link to /dev/null). */
+int world_save_service(struct world *world, const struct service_definition *definition, struct service **ret,
+                       struct text_error *ret_error);
 int world_remove_service(struct world *world, const GUID *service_id); /* also one that its mistake hides */
 /* Disabling ends listeners and tells libraries; counts what ended and what the kernel lets nobody end. */
 int world_set_service_enabled(struct world *world, struct service *service, bool enabled, unsigned *ret_listeners_ended,
-                              unsigned *ret_channels_remaining);
+                              unsigned *ret_channels_remaining, struct text_error *ret_error);
 
 /* principals.c: users and groups by name, a principal_lookup for service_parse(). */
 int world_principal_lookup(enum principal_kind kind, const char *name, uint32_t *ret_id);

@@ -315,6 +315,11 @@ TEST(breaking_a_drop_in_while_it_is_in_use_is_reported_too) {
         hv_guid_format(&ECHO, id);
         world_write_service(world, &ECHO, ECHO_NAME, "Enabled=perhaps\n");
         check(await(has_problem(world, id, "3", "yes or no")));
+        /* A mistake that writing it again would not mend is not written. */
+        world_write_service(world, &ECHO, ECHO_NAME, "mistake\n");
+        check(await(has_problem(world, id, "3", "Key=value")));
+        manage_refused(world, "Invalid", "SetServiceEnabled", "{\"service\":\"%s\",\"enabled\":false}", id);
+        check_equal(reach(world, "web01", &HV_GUID_PARENT, "host", &HV_GUID_WILDCARD, &ECHO), 0);
         world_end(world);
 }
 
