@@ -189,11 +189,22 @@ static int send_request(struct connection *connection, struct wire_request *requ
         }
 }
 
+/* `ret_fd` is NULL where no descriptor belongs: the kernel then closes what comes. */
+static int receive_once(int fd, uint8_t packet[WIRE_PACKET_MAX], size_t *ret_length, int *ret_fd) {
+        if (ret_fd)
+                return packet_receive(fd, packet, WIRE_PACKET_MAX, 0, ret_length, ret_fd, NULL);
+        ssize_t length = recv(fd, packet, WIRE_PACKET_MAX, 0);
+        if (length < 0)
+                return -errno;
+        *ret_length = (size_t)length;
+        return 0;
+}
+
 /* Signals do not cut the wait short, nor do they lengthen it. */
 static int receive_packet(struct connection *connection, int64_t deadline_ms, uint8_t packet[WIRE_PACKET_MAX],
                           size_t *ret_length, int *ret_fd) {
         for (;;) {
-                int r = packet_receive(connection->fd, packet, WIRE_PACKET_MAX, 0, ret_length, ret_fd, NULL);
+                int r = receive_once(connection->fd, packet, ret_length, ret_fd);
                 if (r == -EAGAIN)
                         return -ETIMEDOUT;
                 if (r != -EINTR)
@@ -216,14 +227,14 @@ int connection_ask(struct connection *connection, struct wire_request *request, 
         if (!r)
                 r = send_request(connection, request, lent_fd, 0);
         if (!r)
-                r = receive_packet(connection, deadline_ms, packet, &length, &fd);
+                r = receive_packet(connection, deadline_ms, packet, &length, request->header.type == WIRE_HELLO ? &fd : NULL);
         if (!r)
                 r = wire_decode_reply(packet, length, &reply);
         if (r < 0)
                 return r == -ENOSYS ? -EPROTO : r;
         if (reply.header.serial != connection->serial || reply.header.type != (request->header.type | WIRE_REPLY))
                 return -EPROTO;
-        if (request->header.type == WIRE_HELLO && fd >= 0)
+        if (fd >= 0)
                 revocation_map(fd);
         *ret_reply = reply;
         return 0;
