@@ -26,12 +26,29 @@ static void offer_name(const char *name, const char *word) {
                 offer(name, word);
 }
 
-static void offer_each(const char *method, const char *list, const char *key, const char *word) {
+/* Of partitions only those of `kind`, unless that is NULL. */
+static void offer_each(const char *method, const char *list, const char *key, const char *kind, const char *word) {
         struct json_object *reply = NULL;
         management_ask(method, NULL, &reply);
         for (size_t i = 0; i < field_count(reply, list); i++)
-                offer_name(field_text(field_at(reply, list, i), key), word);
+                if (!kind || strcmp(field_text(field_at(reply, list, i), "kind"), kind) == 0)
+                        offer_name(field_text(field_at(reply, list, i), key), word);
         json_object_put(reply);
+}
+
+static void offer_partitions(const char *kind, const char *word) {
+        offer_each("ListPartitions", "partitions", "path", kind, word);
+}
+
+static void offer_services(const char *word) {
+        offer_each("ListServices", "services", "name", NULL, word);
+}
+
+static void offer_addresses(const char *word) {
+        static const char *const words[] = {"parent", "loopback", "children", "wildcard", "silohost"};
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+                offer(words[i], word);
+        offer_partitions(NULL, word);
 }
 
 static void offer_verbs(const char *before, const char *word) {
@@ -54,17 +71,27 @@ static void offer_verbs(const char *before, const char *word) {
 }
 
 static void offer_kind(enum offers offers, const char *word) {
-        static const char *const words[] = {"parent", "loopback", "children", "wildcard", "silohost"};
         switch (offers) {
         case OFFERS_NOTHING:
                 break;
         case OFFERS_PARTITIONS:
-                for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-                        offer(words[i], word);
-                offer_each("ListPartitions", "partitions", "path", word);
+                offer_partitions(NULL, word);
+                break;
+        case OFFERS_VMS:
+                offer_partitions("vm", word);
+                break;
+        case OFFERS_CONTAINERS:
+                offer_partitions("container", word);
+                break;
+        case OFFERS_ADDRESSES:
+                offer_addresses(word);
                 break;
         case OFFERS_SERVICES:
-                offer_each("ListServices", "services", "name", word);
+                offer_services(word);
+                break;
+        case OFFERS_ADDRESSES_AND_SERVICES:
+                offer_addresses(word);
+                offer_services(word);
                 break;
         case OFFERS_FILES:
                 puts(":files");
@@ -105,6 +132,7 @@ static void complete(const struct verb *verb, char **words, int count) {
         const char *word = words[count - 1];
         int arguments = 0;
         bool options_ended = false;
+        enum offers of_option = OFFERS_NOTHING;
         for (int i = 0; i < count - 1; i++) {
                 if (!options_ended && strcmp(words[i], "--") == 0) {
                         options_ended = true;
@@ -114,6 +142,8 @@ static void complete(const struct verb *verb, char **words, int count) {
                                 offer_kind(option->offers, word);
                                 return;
                         }
+                        if (option && !option->argument && option->offers)
+                                of_option = option->offers;
                 } else {
                         arguments++;
                         options_ended = options_ended || verb->runs_command;
@@ -127,7 +157,7 @@ static void complete(const struct verb *verb, char **words, int count) {
         while (last + 1 < VERB_WORDS_MAX && verb->offers[last + 1] != OFFERS_NOTHING)
                 last++;
         if (arguments < verb->arguments_max)
-                offer_kind(verb->offers[arguments < last ? arguments : last], word);
+                offer_kind(of_option ? of_option : verb->offers[arguments < last ? arguments : last], word);
 }
 
 /* The arguments: the index of the word being typed, then the words of the command line. */
@@ -165,37 +195,60 @@ const struct verb verb_complete = {.name = "__complete",
                                    .is_hidden = true,
                                    .run = run_complete};
 
+/*
+ * A name with a space in it needs quoting, which readline does for what it believes to be files, whichever quote is
+ * open; it would also add a slash to a verb that is the name of a directory here, so it is told so only then.
+ */
 static const char bash_script[] =
         "_hvsock() {\n"
-        "        local -a offered\n"
-        "        local word=${COMP_WORDS[COMP_CWORD]} line\n"
-        "        mapfile -t offered < <(hvsock __complete \"$COMP_CWORD\" \"${COMP_WORDS[@]}\" 2>/dev/null)\n"
-        "        COMPREPLY=()\n"
-        "        case ${offered[0]} in\n"
-        "        :files) mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;\n"
-        "        :command) mapfile -t COMPREPLY < <(compgen -c -f -- \"$word\") ;;\n"
-        "        *) for line in \"${offered[@]}\"; do COMPREPLY+=(\"$(printf %q \"$line\")\"); done ;;\n"
+        "        local -a offered words=(\"${COMP_WORDS[@]}\")\n"
+        "        local word=${COMP_WORDS[COMP_CWORD]#[\\\"\\']}\n"
+        "        word=${word//\\\\/}\n"
+        "        words[COMP_CWORD]=$word\n"
+        "        mapfile -t offered < <(hvsock __complete \"$COMP_CWORD\" \"${words[@]}\" 2>/dev/null)\n"
+        "        COMPREPLY=(\"${offered[@]}\")\n"
+        "        case ${offered[*]} in\n"
+        "        :files)\n"
+        "                compopt -o filenames 2>/dev/null\n"
+        "                mapfile -t COMPREPLY < <(compgen -f -- \"$word\") ;;\n"
+        "        :command)\n"
+        "                mapfile -t COMPREPLY < <(compgen -c -f -- \"$word\") ;;\n"
+        "        *)\n"
+        "                for word in \"${offered[@]}\"; do\n"
+        "                        [[ $word != *[!A-Za-z0-9_./-]* ]] || compopt -o filenames 2>/dev/null\n"
+        "                done ;;\n"
         "        esac\n"
         "}\n"
         "complete -F _hvsock hvsock\n";
 
+/* As a file in $fpath it is the body of the function; sourced, it has to register it. */
 static const char zsh_script[] =
         "#compdef hvsock\n"
         "_hvsock() {\n"
         "        local -a offered\n"
-        "        offered=(\"${(@f)$(hvsock __complete $((CURRENT - 1)) \"${words[@]}\" 2>/dev/null)}\")\n"
+        "        offered=(${(f)\"$(hvsock __complete $((CURRENT - 1)) \"${(@Q)words[1,CURRENT-1]}\" "
+        "\"${(Q)PREFIX}\" 2>/dev/null)\"})\n"
         "        case $offered[1] in\n"
+        "        '') return 1 ;;\n"
         "        :files) _files ;;\n"
         "        :command) _command_names; _files ;;\n"
         "        *) compadd -a offered ;;\n"
         "        esac\n"
         "}\n"
-        "if [[ $funcstack[1] == _hvsock ]]; then _hvsock; else compdef _hvsock hvsock; fi\n"; /* autoloaded, or sourced */
+        "if [[ $funcstack[1] == _hvsock ]]; then\n"
+        "        _hvsock \"$@\"\n"
+        "else\n"
+        "        (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
+        "        compdef _hvsock hvsock\n"
+        "fi\n";
 
+/* fish chooses among what is offered by itself, however it is quoted. */
 static const char fish_script[] =
         "function __hvsock_complete\n"
         "        set -l words (commandline -opc)\n"
-        "        set -l offered (hvsock __complete (count $words) $words (commandline -ct) 2>/dev/null)\n"
+        "        set -l word (commandline -ct)\n"
+        "        string match -q -- '-*' $word; or set word ''\n"
+        "        set -l offered (hvsock __complete (count $words) $words $word 2>/dev/null)\n"
         "        switch \"$offered[1]\"\n"
         "                case ':files' ':command'\n"
         "                        __fish_complete_path (commandline -ct)\n"

@@ -32,7 +32,7 @@ static int run_id(const struct invocation *invocation) {
 }
 
 static const struct verb_option options[] = {
-        {"service", 's', NULL, "NAME is a service: its friendly name or vsock:PORT"},
+        {"service", 's', NULL, "NAME is a service: its friendly name or vsock:PORT", OFFERS_SERVICES},
         OPTIONS_END,
 };
 

@@ -164,5 +164,5 @@ const struct verb verb_nc = {
         .options = options,
         .arguments_min = 1,
         .arguments_max = 2,
-        .offers = {OFFERS_PARTITIONS, OFFERS_SERVICES},
+        .offers = {OFFERS_ADDRESSES_AND_SERVICES, OFFERS_SERVICES},
         .run = run_nc};

@@ -126,7 +126,7 @@ const struct verb verb_vm_remove = {.name = "vm remove",
                                     .summary = "remove virtual machines from this world",
                                     .arguments_min = 1,
                                     .arguments_max = ARGUMENTS_ANY,
-                                    .offers = {OFFERS_PARTITIONS},
+                                    .offers = {OFFERS_VMS},
                                     .run = run_vm_remove};
 
 const struct verb verb_container_remove = {.name = "container remove",
@@ -134,7 +134,7 @@ const struct verb verb_container_remove = {.name = "container remove",
                                            .summary = "remove containers from this world",
                                            .arguments_min = 1,
                                            .arguments_max = ARGUMENTS_ANY,
-                                           .offers = {OFFERS_PARTITIONS},
+                                           .offers = {OFFERS_CONTAINERS},
                                            .run = run_container_remove};
 
 static int list_partitions(const struct invocation *invocation, const char *kind) {
@@ -250,7 +250,7 @@ const struct verb verb_vm_show = {.name = "vm show",
                                   .options = json_options,
                                   .arguments_min = 1,
                                   .arguments_max = 1,
-                                  .offers = {OFFERS_PARTITIONS},
+                                  .offers = {OFFERS_VMS},
                                   .run = run_vm_show};
 
 const struct verb verb_container_show = {
@@ -260,5 +260,5 @@ const struct verb verb_container_show = {
         .options = json_options,
         .arguments_min = 1,
         .arguments_max = 1,
-        .offers = {OFFERS_PARTITIONS},
+        .offers = {OFFERS_CONTAINERS},
         .run = run_container_show};

@@ -14,8 +14,12 @@
 /* What a shell may offer for a word. */
 enum offers {
         OFFERS_NOTHING,
-        OFFERS_PARTITIONS, /* labels, paths and the words parent, loopback, … */
+        OFFERS_PARTITIONS,
+        OFFERS_VMS,
+        OFFERS_CONTAINERS,
+        OFFERS_ADDRESSES, /* partitions and the words parent, loopback, … */
         OFFERS_SERVICES,
+        OFFERS_ADDRESSES_AND_SERVICES,
         OFFERS_FILES,
         OFFERS_COMMAND, /* this word and all after it are a command line */
         OFFERS_SHELLS,
@@ -27,7 +31,7 @@ struct verb_option {
         char letter;          /* 0: only the long name */
         const char *argument; /* "GUID"; "[SECONDS]" when it may be left out; NULL when it takes none */
         const char *summary;
-        enum offers offers;
+        enum offers offers; /* for its value; of one that takes none: for the arguments, once it is given */
 };
 
 #define VERB_WORDS_MAX 4

@@ -83,5 +83,5 @@ const struct verb verb_why = {.name = "why",
                               .options = options,
                               .arguments_min = 3,
                               .arguments_max = 3,
-                              .offers = {OFFERS_PARTITIONS, OFFERS_PARTITIONS, OFFERS_SERVICES},
+                              .offers = {OFFERS_PARTITIONS, OFFERS_ADDRESSES, OFFERS_SERVICES},
                               .run = run_why};
