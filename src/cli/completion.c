@@ -280,4 +280,5 @@ const struct verb verb_completion = {
         .arguments_min = 1,
         .arguments_max = 1,
         .offers = {OFFERS_SHELLS},
+        .asks_nobody = true,
         .run = run_completion};

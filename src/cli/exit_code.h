@@ -4,8 +4,8 @@
 /* What `hvsock` exits with. One list: --help and the man page show it. */
 
 #define EXIT_CODES(each)                                                                       \
-        each(EXIT_OK, 0, "done; for why: it would be allowed")                                 \
-        each(EXIT_FAILED, 1, "failed or refused")                                              \
+        each(EXIT_OK, 0, "done; why: it would be allowed; doctor: nothing is wrong")          \
+        each(EXIT_FAILED, 1, "failed or refused; doctor: something is wrong")                  \
         each(EXIT_USAGE, 2, "the command line is wrong")                                       \
         each(EXIT_NOT_FOUND, 3, "no such partition or service")                                \
         each(EXIT_DENIED, 4, "permission denied")                                              \

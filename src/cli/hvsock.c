@@ -32,6 +32,7 @@ const struct verb verb_help = {.name = "help",
                                .summary = "say what a verb does",
                                .arguments_max = 2,
                                .offers = {OFFERS_VERBS},
+                               .asks_nobody = true,
                                .run = run_help};
 
 int main(int count, char **words) {

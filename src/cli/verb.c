@@ -157,9 +157,13 @@ static void print_option(const struct verb_option *option, FILE *stream) {
         fprintf(stream, "  %-26s %s\n", left, option->summary);
 }
 
-static void print_exit_codes(FILE *stream) {
+/* Those that `verb` can end with; all of them when it is NULL. */
+static void print_exit_codes(const struct verb *verb, FILE *stream) {
+        int most = !verb || verb->runs_command ? EXIT_SIGNAL : verb->asks_nobody ? EXIT_USAGE : EXIT_TIMED_OUT;
         fputs("\nExit codes:\n", stream);
-#define PRINT_EXIT_CODE(name, code, meaning) fprintf(stream, "  %3d  %s\n", code, meaning);
+#define PRINT_EXIT_CODE(name, code, meaning) \
+        if (code <= most)                    \
+                fprintf(stream, "  %3d  %s\n", code, meaning);
         EXIT_CODES(PRINT_EXIT_CODE)
 }
 
@@ -172,7 +176,7 @@ void verb_print_help(const struct verb *verb, FILE *stream) {
         for (size_t i = 0; i < option_count(verb); i++)
                 print_option(&verb->options[i], stream);
         print_option(&option_help, stream);
-        print_exit_codes(stream);
+        print_exit_codes(verb, stream);
 }
 
 void print_help(const char *group, FILE *stream) {
@@ -194,5 +198,5 @@ void print_help(const char *group, FILE *stream) {
               "children, wildcard and silohost. A service is a GUID, its friendly name, or vsock:PORT.\n"
               "`hvsock VERB --help` says more of a verb.\n",
               stream);
-        print_exit_codes(stream);
+        print_exit_codes(NULL, stream);
 }

@@ -48,6 +48,7 @@ struct verb {
         int arguments_min, arguments_max;
         bool runs_command;    /* options end at the first argument, or at "--" */
         enum offers offers[VERB_WORDS_MAX]; /* the arguments in turn; the last one that is set stands for the rest */
+        bool asks_nobody;     /* it needs no broker */
         bool is_hidden;
         int (*run)(const struct invocation *invocation); /* the exit code */
 };

@@ -30,6 +30,12 @@ TEST(every_verb_has_help_that_names_its_options) {
                 "hvsock $(echo $verb | tr : ' ') --help >/dev/null || exit 1; done");
 }
 
+TEST(a_verbs_help_names_the_exit_codes_it_has) {
+        check(strstr(sh_text("hvsock tree --help"), "  5  no hvsockd") && !strstr(sh_text("hvsock tree --help"), "125"));
+        check(strstr(sh_text("hvsock run --help"), "  126  ") != NULL);
+        check(strstr(sh_text("hvsock completion --help"), "no hvsockd") == NULL);
+}
+
 TEST(the_version_is_printed) {
         check(strncmp(sh_text("hvsock --version"), "hvsock ", 7) == 0);
 }
