@@ -449,6 +449,8 @@ void probe_close(struct world *world) {
                 channel_shell_free(world, channel);
         for (struct listener *listener = NULL; (listener = broker_listener_next(world->broker, listener));)
                 listener_shell_free(world, listener);
+        list_for_each_safe(link, &probe->left)
+                list_unlink(link); /* the processes outlive this list */
         loop_disarm(world->loop, &probe->suspects_timer);
         loop_disarm(world->loop, &probe->left_timer);
         loop_disarm(world->loop, &probe->watch_timer);
