@@ -98,27 +98,30 @@ static int get_of_kind(const char *name, const char *kind, struct json_object **
         return EXIT_OK;
 }
 
-static int remove_partitions(const struct invocation *invocation, const char *kind) {
-        int result = EXIT_OK;
-        for (int i = 0; i < invocation->argument_count; i++) {
-                struct json_object *reply;
-                int r = get_of_kind(invocation->arguments[i], kind, &reply);
-                if (r == EXIT_OK) {
-                        const char *id = field_text(field(reply, "partition"), "id");
-                        r = management_call("RemovePartition", parameter("partition", id), NULL);
-                        json_object_put(reply);
-                }
-                result = r ? r : result;
-        }
-        return result;
+static int remove_of_kind(const char *name, const char *kind) {
+        struct json_object *reply;
+        int r = get_of_kind(name, kind, &reply);
+        if (r != EXIT_OK)
+                return r;
+        r = management_call("RemovePartition", parameter("partition", field_text(field(reply, "partition"), "id")), NULL);
+        json_object_put(reply);
+        return r;
+}
+
+static int remove_vm(const char *name) {
+        return remove_of_kind(name, "vm");
+}
+
+static int remove_container(const char *name) {
+        return remove_of_kind(name, "container");
 }
 
 static int run_vm_remove(const struct invocation *invocation) {
-        return remove_partitions(invocation, "vm");
+        return each_argument(invocation, remove_vm);
 }
 
 static int run_container_remove(const struct invocation *invocation) {
-        return remove_partitions(invocation, "container");
+        return each_argument(invocation, remove_container);
 }
 
 const struct verb verb_vm_remove = {.name = "vm remove",

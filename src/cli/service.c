@@ -63,13 +63,12 @@ const struct verb verb_service_add = {
         .arguments_max = 1,
         .run = run_add};
 
+static int remove_one(const char *name) {
+        return management_call("RemoveService", parameter("service", name), NULL);
+}
+
 static int run_remove(const struct invocation *invocation) {
-        int result = EXIT_OK;
-        for (int i = 0; i < invocation->argument_count; i++) {
-                int r = management_call("RemoveService", parameter("service", invocation->arguments[i]), NULL);
-                result = r ? r : result;
-        }
-        return result;
+        return each_argument(invocation, remove_one);
 }
 
 const struct verb verb_service_remove = {.name = "service remove",
@@ -82,36 +81,39 @@ const struct verb verb_service_remove = {.name = "service remove",
                                          .offers = {OFFERS_SERVICES},
                                          .run = run_remove};
 
-static int set_enabled(const struct invocation *invocation, bool enabled) {
-        int result = EXIT_OK;
-        for (int i = 0; i < invocation->argument_count; i++) {
-                struct json_object *parameters = parameter("service", invocation->arguments[i]), *reply;
-                add_flag(parameters, "enabled", enabled);
-                int r = management_call("SetServiceEnabled", parameters, &reply);
-                if (r != EXIT_OK) {
-                        result = r;
-                        continue;
-                }
-                long long remaining = field_int(reply, "channelsRemaining");
-                if (remaining > 0) {
-                        char why[160];
-                        snprintf(why, sizeof why,
-                                 "%lld open channels end at their program's next call; the kernel lets nobody end "
-                                 "those of programs without libhvsock",
-                                 remaining);
-                        fail(EXIT_OK, invocation->arguments[i], why, "hvsock ls");
-                }
-                json_object_put(reply);
+static int set_enabled(const char *name, bool enabled) {
+        struct json_object *parameters = parameter("service", name), *reply;
+        add_flag(parameters, "enabled", enabled);
+        int r = management_call("SetServiceEnabled", parameters, &reply);
+        if (r != EXIT_OK)
+                return r;
+        long long remaining = field_int(reply, "channelsRemaining");
+        json_object_put(reply);
+        if (remaining > 0) {
+                char why[160];
+                snprintf(why, sizeof why,
+                         "%lld open channels end at their program's next call; the kernel lets nobody end those of "
+                         "programs without libhvsock",
+                         remaining);
+                fail(EXIT_OK, name, why, "hvsock ls");
         }
-        return result;
+        return EXIT_OK;
+}
+
+static int enable_one(const char *name) {
+        return set_enabled(name, true);
+}
+
+static int disable_one(const char *name) {
+        return set_enabled(name, false);
 }
 
 static int run_enable(const struct invocation *invocation) {
-        return set_enabled(invocation, true);
+        return each_argument(invocation, enable_one);
 }
 
 static int run_disable(const struct invocation *invocation) {
-        return set_enabled(invocation, false);
+        return each_argument(invocation, disable_one);
 }
 
 const struct verb verb_service_enable = {.name = "service enable",

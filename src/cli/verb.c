@@ -54,6 +54,15 @@ const char *value_of(const struct invocation *invocation, const char *option, co
         return otherwise;
 }
 
+int each_argument(const struct invocation *invocation, int (*each)(const char *argument)) {
+        int result = EXIT_OK;
+        for (int i = 0; i < invocation->argument_count; i++) {
+                int r = each(invocation->arguments[i]);
+                result = r ? r : result;
+        }
+        return result;
+}
+
 /* "service add" is the words "service", "add". */
 static int words_matching(const char *name, char **words, int count) {
         int matched = 0;

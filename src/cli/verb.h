@@ -79,6 +79,9 @@ const char *value_of(const struct invocation *invocation, const char *option, co
 /* The values of an option that can be repeated, in order: *position starts at 0; NULL at the end. */
 const char *next_value(const struct invocation *invocation, const char *option, size_t *position);
 
+/* `each` of the arguments on its own, whatever becomes of the others. The exit code of the last that failed. */
+int each_argument(const struct invocation *invocation, int (*each)(const char *argument));
+
 bool option_needs_value(const struct verb_option *option); /* its next word is its value */
 
 /* The verb that `words` start with and how many words its name has; NULL when there is none. */
