@@ -45,7 +45,7 @@ install: all
 uninstall: all
 	@stage=$$(mktemp -d) && trap 'rm -rf "$$stage"' EXIT && \
 	DESTDIR="$$stage" meson install -C build --no-rebuild --quiet && rm -f build/meson-logs/install-log.txt && \
-	(cd "$$stage" && find . ! -type d) | while read -r file; do rm -fv "$(DESTDIR)/$${file#./}"; done
+	(cd "$$stage" && find . -depth ! -type d -o -name hvsock) | while read -r file; do rm -dfv "$(DESTDIR)/$${file#./}"; done
 	@test -n "$(DESTDIR)" || ldconfig
 
 clean:
