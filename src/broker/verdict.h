@@ -41,7 +41,7 @@ enum rule {
 };
 
 struct verdict {
-        int error; /* 0 or a positive errno */
+        int error; /* 0 or a positive errno, which has a rule */
         enum rule rule;
 };
 

@@ -144,7 +144,8 @@ static int peer_groups(int fd, uint32_t *groups, socklen_t *size) {
         return getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, size) < 0 ? -errno : 0;
 }
 
-static int client_new(struct world *world, struct partition *partition, int fd, const struct ucred *peer, struct client **ret) {
+static int client_new(struct world *world, struct partition *partition, int fd, const struct ucred *peer,
+                      struct client **ret) {
         socklen_t groups_size = 0;
         int r = peer_groups(fd, NULL, &groups_size);
         if (r < 0 && r != -ERANGE)
@@ -215,7 +216,8 @@ static bool leaves_room(int fd) {
 }
 
 /* What is not taken may have something queued already. */
-static void discard_connection(const struct world *world, const struct partition *partition, int fd, const struct ucred *peer) {
+static void discard_connection(const struct world *world, const struct partition *partition, int fd,
+                               const struct ucred *peer) {
         struct stranger stranger = stranger_of(partition, mapped(world, peer->uid));
         discard(fd, &stranger);
 }

@@ -25,7 +25,7 @@ static struct verdict ask_route(struct world *world, const struct connect_reques
 
 /* A socket that is lent non-blocking, as it must be, makes nobody wait: its flags were changed. */
 static void hold_off(const struct client *client) {
-        log_stranger(LOG_LEVEL_WARNING, "process %u in partition %s made a lent socket wait: its lends are refused for a while",
+        log_stranger(LOG_LEVEL_WARNING, "process %u in partition %s made a lent socket wait: its lends are refused now",
                      client->caller.pid, client->caller.partition->label);
         penalty_impose(client->world->penalties, &client->stranger, OFFENCE_CONNECT, loop_now_ms());
 }

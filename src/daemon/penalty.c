@@ -8,7 +8,7 @@ static bool is_forgotten(const struct penalty *penalty, int64_t now_ms) {
         return now_ms >= penalty->until_ms + penalty->length_ms;
 }
 
-static const struct penalty *find(const struct penalties *penalties, const struct stranger *stranger, enum offence offence) {
+static struct penalty *find(struct penalties *penalties, const struct stranger *stranger, enum offence offence) {
         for (unsigned i = 0; i < penalties->count; i++)
                 if (penalties->entries[i].offence == offence && stranger_equal(&penalties->entries[i].stranger, stranger))
                         return &penalties->entries[i];
@@ -31,7 +31,7 @@ static struct penalty *make_room(struct penalties *penalties, int64_t now_ms) {
 }
 
 void penalty_impose(struct penalties *penalties, const struct stranger *stranger, enum offence offence, int64_t now_ms) {
-        struct penalty *penalty = (struct penalty *)find(penalties, stranger, offence);
+        struct penalty *penalty = find(penalties, stranger, offence);
         int64_t length_ms = PENALTY_MIN_MS;
         if (!penalty)
                 penalty = make_room(penalties, now_ms);
@@ -41,7 +41,7 @@ void penalty_impose(struct penalties *penalties, const struct stranger *stranger
                 .stranger = *stranger, .offence = offence, .until_ms = now_ms + length_ms, .length_ms = length_ms};
 }
 
-bool penalty_lasts(const struct penalties *penalties, const struct stranger *stranger, enum offence offence, int64_t now_ms) {
+bool penalty_lasts(struct penalties *penalties, const struct stranger *stranger, enum offence offence, int64_t now_ms) {
         const struct penalty *penalty = find(penalties, stranger, offence);
         return penalty && now_ms < penalty->until_ms;
 }

@@ -37,4 +37,4 @@ struct penalties {
 };
 
 void penalty_impose(struct penalties *penalties, const struct stranger *stranger, enum offence offence, int64_t now_ms);
-bool penalty_lasts(const struct penalties *penalties, const struct stranger *stranger, enum offence offence, int64_t now_ms);
+bool penalty_lasts(struct penalties *penalties, const struct stranger *stranger, enum offence offence, int64_t now_ms);

@@ -6,22 +6,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/activation.h"
+#include "daemon/doubt.h"
 #include "daemon/lend.h"
 #include "daemon/socket_dump.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-
-/* Whose channels are doubtful. Goes when none is. */
-struct doubtful_user {
-        struct table_link link;
-        struct doubtful_key {
-                const struct partition *partition;
-                uint64_t uid;
-        } key;
-        struct list channels; /* of channel_shell.doubtful_link, the longest doubtful first */
-        unsigned count;
-};
 
 struct probe {
         struct world *world;
@@ -30,7 +20,7 @@ struct probe {
         uint64_t network;           /* cookie of the broker's network namespace, or 0 */
         struct list suspect_channels, suspect_listeners;
         struct list left;           /* of process.left_link */
-        struct table doubtful_users;
+        struct doubts doubts;
         struct timer suspects_timer, left_timer, watch_timer;
         unsigned channel_count, opened_since_sweep, sweep_after;
         unsigned round; /* of all at once */
@@ -138,25 +128,13 @@ static void not_closed(struct channel_shell *shell) {
         shell->process->closed_count--;
 }
 
-static void not_doubtful(struct probe *probe, struct channel_shell *shell) {
-        struct doubtful_user *user = shell->doubtful_user;
-        if (!user)
-                return;
-        list_unlink(&shell->doubtful_link);
-        shell->doubtful_user = NULL;
-        if (--user->count == 0) {
-                table_remove(&probe->doubtful_users, &user->link);
-                free(user);
-        }
-}
-
 static void channel_shell_free(struct world *world, struct channel *channel) {
         struct channel_shell *shell = channel->shell;
         channel->shell = NULL;
         if (!shell)
                 return;
         not_closed(shell);
-        not_doubtful(world->probe, shell);
+        doubt_end(&world->probe->doubts, shell);
         list_unlink(&shell->process_link);
         list_unlink(&shell->suspect_link);
         process_release(world, shell->process);
@@ -169,46 +147,13 @@ void channel_forget(struct world *world, struct channel *channel) {
         broker_closed(world->broker, channel);
 }
 
-/* Doubtful channels. */
-
-static struct doubtful_user *doubtful_user_of(struct probe *probe, const struct channel *channel) {
-        struct doubtful_key key = {.partition = channel->from, .uid = channel->from_uid};
-        uint64_t hash = table_hash(&probe->doubtful_users, &key, sizeof key);
-        for (struct table_link *link = NULL; (link = table_find(&probe->doubtful_users, hash, link));) {
-                struct doubtful_user *user = container_of(link, struct doubtful_user, link);
-                if (!memcmp(&user->key, &key, sizeof key))
-                        return user;
-        }
-        struct doubtful_user *user = calloc(1, sizeof *user);
-        if (!user)
-                return NULL;
-        user->key = key;
-        list_init(&user->channels);
-        if (table_insert(&probe->doubtful_users, &user->link, hash) < 0) {
-                free(user);
-                return NULL;
-        }
-        return user;
-}
-
-static void doubt(struct world *world, struct channel_shell *shell) {
-        if (shell->doubtful_user)
-                return;
-        struct doubtful_user *user = doubtful_user_of(world->probe, shell->channel);
-        if (!user)
-                return; /* no memory: asked after again */
-        shell->doubtful_user = user;
-        list_append(&user->channels, &shell->doubtful_link);
-        if (++user->count > PROBE_DOUBTFUL_MAX)
-                channel_forget(world, container_of(user->channels.next, struct channel_shell, doubtful_link)->channel);
-}
-
 void probe_still_held(struct world *world, struct channel_shell *shell) {
         bool is_gone = shell->process->is_gone && !shell->process->client_count;
         bool was_closed = !list_is_empty(&shell->closed_link);
         not_closed(shell);
-        if (is_gone || was_closed)
-                doubt(world, shell);
+        struct channel_shell *out = is_gone || was_closed ? doubt(&world->probe->doubts, shell) : NULL;
+        if (out)
+                channel_forget(world, out->channel);
 }
 
 /* Suspects. */
@@ -430,7 +375,7 @@ int probe_open(struct world *world) {
                 free(probe);
                 return r;
         }
-        int r = table_init(&probe->doubtful_users, world->key);
+        int r = doubts_open(&probe->doubts, world->key);
         if (r < 0) {
                 fd_close(probe->listener_fd);
                 free(probe);
@@ -457,7 +402,7 @@ void probe_close(struct world *world) {
         fd_close(probe->listener_fd);
         fd_close(probe->connector_fds[0]);
         fd_close(probe->connector_fds[1]);
-        table_deinit(&probe->doubtful_users);
+        doubts_close(&probe->doubts);
         free(probe);
         world->probe = NULL;
 }

@@ -10,21 +10,14 @@
  * ECONNREFUSED after; binding a socket to a connector's abstract name gives
  * EADDRINUSE while the connector lives. An abstract name is seen only within its
  * network namespace; elsewhere the library's word, and the life of the
- * process's control connections, decide.
+ * process's control connections, decide. A name that is held does not prove that
+ * its channel is open: see doubt.h.
  *
  * Asking after a channel that was closed costs a socket, since the bind succeeds
  * and uses it up. Mostly that is saved: the next socket that the process connects
  * to the same VmId is bound to the closed channel's name, which it needs anyway,
  * and the kernel's consent proves that the channel is gone. A name rests until
  * PROBE_RESTED more were closed, so that an acceptor seldom sees it twice.
- *
- * That a name is held does not prove that its channel is open: an acceptor that
- * shares the connector's network namespace may take the name once it is free,
- * to keep the closed channel in the books and in the connector's quotas. So a
- * channel is doubtful if its library said that it closed it, or its process has
- * long had no control connection, and yet its name is held. Mostly another
- * process has inherited it. Of a user's doubtful channels PROBE_DOUBTFUL_MAX stay
- * in the books; those that were longest leave.
  *
  * A bind looks through a part of all the names that there are, so binding to all
  * of many would cost by their square. The kernel's list of sockets has them all
@@ -46,8 +39,7 @@
 #define PROBE_RESTED 32u        /* as many channels of a process are closed before the name of the first is given again */
 #define PROBE_LEFT_MIN_MS 20    /* after a connection went away: this soon, then twice as long each time */
 #define PROBE_LEFT_MAX_MS 2000  /* and not after this */
-#define PROBE_DOUBTFUL_MAX 1024u /* of a user of a partition */
-#define PROBE_SWEEP_MIN 256u    /* channels opened between two sweeps, at least */
+#define PROBE_SWEEP_MIN 256u /* channels opened between two sweeps, at least */
 #define PROBE_LIST_MIN 1024u    /* where all of so many channels are asked after, the kernel's list of sockets comes first */
 #define PROBE_QUOTA_MS 1000     /* a quota that was reached causes a sweep at most this often */
 

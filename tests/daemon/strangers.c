@@ -5,7 +5,7 @@
 #include "bare_world.h"
 #include "base/fd.h"
 #include "base/guid.h"
-#include "daemon/probe.h"
+#include "daemon/doubt.h"
 #include "test.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -172,19 +172,19 @@ TEST(a_broker_that_is_allowed_few_descriptors_serves_and_keeps_some_for_itself) 
 
 /* What is still held although its library says that it closed it: a lie, an heir, or an acceptor that took the name. */
 TEST(channels_that_were_closed_but_whose_names_are_held_stay_in_the_books_up_to_a_limit) {
-        static int held[PROBE_DOUBTFUL_MAX + 1];
-        static GUID ids[PROBE_DOUBTFUL_MAX + 1];
+        static int held[DOUBTFUL_MAX + 1];
+        static GUID ids[DOUBTFUL_MAX + 1];
         raise_descriptor_limit();
         bare_new(&world);
         bare_write(&world, "hvsockd.conf", "Format=1\nChannelsPerUser=1025\n");
-        check_equal(PROBE_DOUBTFUL_MAX + 1, 1025);
+        check_equal(DOUBTFUL_MAX + 1, 1025);
         bare_start(&world);
         int client = bare_client(&world), last = -1;
         int listening = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
         struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
         struct wire_request closed = request_of(WIRE_CLOSED);
         struct wire_reply reply;
-        for (unsigned i = 0; i <= PROBE_DOUBTFUL_MAX; i++) {
+        for (unsigned i = 0; i <= DOUBTFUL_MAX; i++) {
                 held[i] = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
                 tell(client, &request, held[i]);
                 hear(client, &reply);
@@ -193,16 +193,16 @@ TEST(channels_that_were_closed_but_whose_names_are_held_stay_in_the_books_up_to_
                 fd_close((int)must(accept4(listening, NULL, NULL, SOCK_CLOEXEC)));
         }
         closed.closed_count = 1;
-        for (unsigned i = 0; i < PROBE_DOUBTFUL_MAX; i++) {
+        for (unsigned i = 0; i < DOUBTFUL_MAX; i++) {
                 closed.closed[0] = ids[i];
                 tell(client, &closed, -1);
         }
         check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ENOBUFS);
-        closed.closed[0] = ids[PROBE_DOUBTFUL_MAX];
+        closed.closed[0] = ids[DOUBTFUL_MAX];
         tell(client, &closed, -1);
         check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, &last), 0);
         check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), ENOBUFS);
-        for (unsigned i = 0; i <= PROBE_DOUBTFUL_MAX; i++)
+        for (unsigned i = 0; i <= DOUBTFUL_MAX; i++)
                 fd_close(held[i]);
         fd_close(last);
         fd_close(listening);
