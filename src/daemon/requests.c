@@ -140,7 +140,16 @@ static struct verdict judge(struct client *client, const struct wire_request *re
         }
 }
 
-/* A socket that was bound or connected is closed here, unless that made the loop wait before. */
+/* A Unix socket that neither listens nor is connected has nothing queued. */
+static bool is_empty_socket(int fd) {
+        int domain, listens;
+        socklen_t size = sizeof domain;
+        return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
+               getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && !listens &&
+               recv(fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EINVAL || errno == ENOTCONN);
+}
+
+/* A socket that was bound or connected, or is empty, is closed here, unless that made the loop wait before. */
 static void close_lent(struct client *client, int fd) {
         struct penalties *penalties = client->world->penalties;
         if (penalty_lasts(penalties, &client->stranger, OFFENCE_CLOSE, loop_now_ms()))
@@ -174,11 +183,11 @@ int request_serve(struct client *client, const struct wire_request *request, int
                 return 0;
         }
         verdict = judge(client, request, fd, &reply);
-        if (verdict.error) {
-                discard(fd, &client->stranger);
-                refuse(client, request, &verdict, &reply);
-        } else if (fd >= 0) {
+        if (fd >= 0 && (!verdict.error || is_empty_socket(fd)))
                 close_lent(client, fd);
-        }
+        else
+                discard(fd, &client->stranger);
+        if (verdict.error)
+                refuse(client, request, &verdict, &reply);
         return reply_send(client, &reply, -1);
 }
