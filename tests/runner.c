@@ -161,6 +161,10 @@ __attribute__((noreturn)) static void run_in_child(const struct test *test, int 
         prctl(PR_SET_CHILD_SUBREAPER, 1);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        /* nohup ignores the first, a shell's background the next two, and what is ignored is inherited. */
+        static const int reset[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+        for (unsigned i = 0; i < sizeof reset / sizeof reset[0]; i++)
+                signal(reset[i], SIG_DFL);
         dup2(output, STDOUT_FILENO);
         dup2(output, STDERR_FILENO);
 
