@@ -5,8 +5,8 @@
  * Lent descriptors: binding and connecting the sockets that libraries lend. The
  * descriptor stays the caller's to close; nothing of it is kept.
  *
- * A socket to connect is lent non-blocking, and its owner restores its flags: the
- * broker neither waits nor changes them.
+ * A socket to connect does not block for that moment, whatever its flags, and
+ * has them again before the request is answered.
  */
 
 #include "daemon/clients.h"

@@ -11,6 +11,8 @@
 #include "daemon/penalty.h"
 #include "daemon/watchdog.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 static struct verdict ask_route(struct world *world, const struct connect_request *request, struct route *ret_route) {
@@ -23,11 +25,29 @@ static struct verdict ask_route(struct world *world, const struct connect_reques
         return verdict;
 }
 
-/* A socket that is lent non-blocking, as it must be, makes nobody wait: its flags were changed. */
+/* Its owner changed its flags between the two calls of connect_at_once(). */
 static void hold_off(const struct client *client) {
         log_stranger(LOG_LEVEL_WARNING, "process %u in partition %s made a lent socket wait: its lends are refused now",
                      client->caller.pid, client->caller.partition->label);
         penalty_impose(client->world->penalties, &client->stranger, OFFENCE_CONNECT, loop_now_ms());
+}
+
+/*
+ * connect(2) that does not wait for a full backlog. Only O_NONBLOCK is touched:
+ * whoever shares the open file may be changing its other flags.
+ */
+static int connect_at_once(int fd, const struct listener *listener) {
+        struct sockaddr_un address;
+        socklen_t length = listener_address(listener, &address);
+        int flags = fcntl(fd, F_GETFL), yes = 1, no = 0;
+        bool blocks = flags >= 0 && !(flags & O_NONBLOCK);
+        watchdog_guard();
+        if (blocks)
+                (void)ioctl(fd, FIONBIO, &yes);
+        int r = connect(fd, (struct sockaddr *)&address, length) < 0 ? -errno : 0;
+        if (blocks)
+                (void)ioctl(fd, FIONBIO, &no);
+        return r;
 }
 
 /*
@@ -38,11 +58,8 @@ static void hold_off(const struct client *client) {
 static struct verdict connect_named(struct client *client, const struct connect_request *ask, int fd, struct route *route) {
         struct world *world = client->world;
         for (unsigned tried = 0; tried < LISTENERS_TRIED_MAX; tried++) {
-                struct sockaddr_un address;
                 const GUID dial_back_vm_id = route->resolution.dial_back_vm_id;
-                socklen_t length = listener_address(route->listener, &address);
-                watchdog_guard();
-                int r = connect(fd, (struct sockaddr *)&address, length) < 0 ? -errno : 0;
+                int r = connect_at_once(fd, route->listener);
                 if (!r)
                         return (struct verdict){};
                 if (r == -EINTR)

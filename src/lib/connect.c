@@ -2,9 +2,7 @@
 
 /*
  * hv_connect(). The broker names the socket and connects it, so that when its
- * answer is there, so is the channel. The socket is lent non-blocking, since the
- * broker must not wait for a full backlog; its flags are put back here, so that
- * they are what they were however the broker fares.
+ * answer is there, so is the channel.
  */
 
 #include "lib/address.h"
@@ -50,15 +48,13 @@ static void give_edge(int fd) {
 
 static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struct wire_reply *ret_reply) {
         int flags = fcntl(fd, F_GETFL);
-        bool blocks = !(flags & O_NONBLOCK);
-        if (flags < 0 || (blocks && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+        if (flags < 0)
                 return -errno;
-        if (!blocks && (!timeout_ms || timeout_ms > HV_CONNECT_NONBLOCKING_MS))
+        struct lent lent = {.fd = fd, .blocks = !(flags & O_NONBLOCK)};
+        if (!lent.blocks && (!timeout_ms || timeout_ms > HV_CONNECT_NONBLOCKING_MS))
                 timeout_ms = HV_CONNECT_NONBLOCKING_MS;
-        int r = control_ask(request, fd, timeout_ms, ret_reply);
-        if (blocks)
-                (void)fcntl(fd, F_SETFL, flags);
-        else if (!r)
+        int r = control_ask(request, &lent, timeout_ms, ret_reply);
+        if (!r && !lent.blocks)
                 give_edge(fd);
         return r;
 }

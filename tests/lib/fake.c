@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 128
@@ -24,8 +25,7 @@ const SOCKADDR_HV FAKE_ADDRESS = {.Family = AF_HYPERV,
 const GUID FAKE_PARTITION = {0x9a271710, 7, 7, {7}};
 
 _Atomic enum misdeed fake_misdeed;
-atomic_uint fake_misdeeds_left, fake_connections, fake_requests[WIRE_TYPE_MAX + 1], fake_closed_told,
-        fake_lent_blocking;
+atomic_uint fake_misdeeds_left, fake_connections, fake_requests[WIRE_TYPE_MAX + 1], fake_closed_told;
 atomic_bool fake_revoked;
 _Atomic uint32_t fake_last_flags;
 
@@ -130,8 +130,6 @@ static bool answer(int client) {
         atomic_fetch_add(&fake_closed_told, request.closed_count);
         if (request.header.type == WIRE_CLOSED)
                 return true;
-        if (request.header.type == WIRE_CONNECT)
-                atomic_fetch_add(&fake_lent_blocking, !(fcntl(fd, F_GETFL) & O_NONBLOCK));
         bool is_hello = request.header.type == WIRE_HELLO;
         if (!is_hello)
                 atomic_store(&fake_last_flags, request.flags);
@@ -140,7 +138,9 @@ static bool answer(int client) {
         enum misdeed misdeed = at_hello == is_hello ? next_misdeed() : HONEST;
         if (misdeed == SILENT || misdeed == SILENT_AT_HELLO)
                 return true;
-        if (misdeed == HANGS_UP)
+        if (misdeed == HANGS_UP_MIDWAY)
+                must(ioctl(fd, FIONBIO, &(int){1}));
+        if (misdeed == HANGS_UP || misdeed == HANGS_UP_MIDWAY)
                 return false;
 
         struct wire_reply reply = {.header = request.header};
