@@ -146,7 +146,8 @@ int hv_accept4(int fd, struct sockaddr *ret_address, socklen_t *length, int flag
  * After a refusal or a time-out the socket may try again, with the same VmId; one
  * that timed out may find itself connected (EISCONN), since a broker that was
  * late may have done what it was asked. Of two threads that connect one socket,
- * one succeeds.
+ * one succeeds. A blocking socket is non-blocking until the call returns: whoever
+ * shares it must neither close it nor change that flag meanwhile.
  *
  *   EINVAL         short address, Reserved not 0, a ServiceId of zero; the service is disabled; the socket
  *                  listens, is bound to a real ServiceId, or has tried another VmId  [Windows 10022]

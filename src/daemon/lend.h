@@ -5,8 +5,8 @@
  * Lent descriptors: binding and connecting the sockets that libraries lend. The
  * descriptor stays the caller's to close; nothing of it is kept.
  *
- * A socket to connect does not block for that moment, whatever its flags, and
- * has them again before the request is answered.
+ * A socket to connect comes non-blocking, mostly. One that does not is made so for
+ * that moment: its owner stopped waiting, or shares it with another that connects it.
  */
 
 #include "daemon/clients.h"

@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LOOP_EVENTS_MAX 64 /* fetched at once */
 
@@ -18,18 +20,41 @@ struct loop {
         int epoll_fd;
         bool stopped;
         struct timer *timers; /* by deadline */
+        struct source alarm;  /* a timerfd: a time-out of epoll_wait(2) would be set and cancelled at each turn */
+        int64_t alarm_ms;     /* when it goes off, at the first deadline or before; 0: never */
         int event_count, event_index;
         struct epoll_event events[LOOP_EVENTS_MAX];
 };
+
+static int alarm_dispatch(struct source *source, uint32_t events) {
+        struct loop *loop = container_of(source, struct loop, alarm);
+        uint64_t times;
+        if (read(source->fd, &times, sizeof times) > 0)
+                loop->alarm_ms = 0;
+        return 0;
+}
+
+/* Called before the loop waits. A first deadline that is later than it was is found out when the alarm goes off. */
+static void set_alarm(struct loop *loop) {
+        if (!loop->timers || (loop->alarm_ms && loop->alarm_ms <= loop->timers->deadline_ms))
+                return;
+        loop->alarm_ms = loop->timers->deadline_ms;
+        struct itimerspec setting = {
+                .it_value = {.tv_sec = loop->alarm_ms / 1000, .tv_nsec = loop->alarm_ms % 1000 * 1000000}};
+        timerfd_settime(loop->alarm.fd, TFD_TIMER_ABSTIME, &setting, NULL);
+}
 
 int loop_new(struct loop **ret_loop) {
         struct loop *loop = calloc(1, sizeof *loop);
         if (!loop)
                 return -ENOMEM;
+        loop->alarm = (struct source){.dispatch = alarm_dispatch, .fd = -1};
         loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (loop->epoll_fd < 0) {
-                int r = -errno;
-                free(loop);
+        int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+        int r = loop->epoll_fd < 0 || fd < 0 ? -errno : loop_add(loop, &loop->alarm, fd, EPOLLIN);
+        if (r < 0) {
+                fd_close(fd);
+                loop_free(loop);
                 return r;
         }
         *ret_loop = loop;
@@ -38,6 +63,7 @@ int loop_new(struct loop **ret_loop) {
 
 struct loop *loop_free(struct loop *loop) {
         if (loop) {
+                fd_close(loop->alarm.fd);
                 fd_close(loop->epoll_fd);
                 free(loop);
         }
@@ -158,17 +184,11 @@ int64_t loop_wall_ms(void) {
         return milliseconds(CLOCK_REALTIME);
 }
 
-static int milliseconds_until_due(const struct loop *loop) {
-        if (!loop->timers)
-                return -1;
-        int64_t delay = loop->timers->deadline_ms - loop_now_ms();
-        return delay < 0 ? 0 : delay > INT32_MAX ? INT32_MAX : (int)delay;
-}
-
 int loop_run(struct loop *loop) {
         loop->stopped = false;
         while (!loop->stopped) {
-                int count = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS_MAX, milliseconds_until_due(loop));
+                set_alarm(loop);
+                int count = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS_MAX, -1);
                 turn_ms = 0;
                 if (count < 0 && errno != EINTR)
                         return -errno;

@@ -17,7 +17,7 @@
 
 static int ask(struct wire_request *request, int fd, const struct socket_state *state) {
         struct wire_reply reply;
-        int r = control_ask(request, &(struct lent){.fd = fd}, state->connect_timeout_ms, &reply);
+        int r = control_ask(request, fd, state->connect_timeout_ms, &reply);
         if (r < 0)
                 refusal_keep(&reply);
         return r;

@@ -2,7 +2,8 @@
 
 /*
  * hv_connect(). The broker names the socket and connects it, so that when its
- * answer is there, so is the channel.
+ * answer is there, so is the channel. The socket is lent non-blocking: the broker
+ * would have to make it so itself, and every other client waits for the broker.
  */
 
 #include "lib/address.h"
@@ -14,6 +15,7 @@
 #include "lib/state.h"
 #include <fcntl.h>
 #include <hvsock.h>
+#include <sys/ioctl.h>
 
 /*
  * The type of a socket that is not connected; -EISCONN for one that is, or was.
@@ -50,11 +52,16 @@ static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struc
         int flags = fcntl(fd, F_GETFL);
         if (flags < 0)
                 return -errno;
-        struct lent lent = {.fd = fd, .blocks = !(flags & O_NONBLOCK)};
-        if (!lent.blocks && (!timeout_ms || timeout_ms > HV_CONNECT_NONBLOCKING_MS))
+        bool blocks = !(flags & O_NONBLOCK);
+        int yes = 1, no = 0;
+        if (blocks)
+                (void)ioctl(fd, FIONBIO, &yes);
+        else if (!timeout_ms || timeout_ms > HV_CONNECT_NONBLOCKING_MS)
                 timeout_ms = HV_CONNECT_NONBLOCKING_MS;
-        int r = control_ask(request, &lent, timeout_ms, ret_reply);
-        if (!r && !lent.blocks)
+        int r = control_ask(request, fd, timeout_ms, ret_reply);
+        if (blocks)
+                (void)ioctl(fd, FIONBIO, &no);
+        else if (!r)
                 give_edge(fd);
         return r;
 }

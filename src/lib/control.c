@@ -10,7 +10,6 @@
 #include <hvsock.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 static struct connection *_Atomic idle[CONTROL_IDLE_MAX];
@@ -68,15 +67,7 @@ static void pause_ms(int64_t milliseconds) {
         nanosleep(&pause, NULL);
 }
 
-/* Whether the broker that died had connected it. */
-static bool was_connected(const struct lent *lent) {
-        int no = 0;
-        if (lent->blocks)
-                (void)ioctl(lent->fd, FIONBIO, &no);
-        return socket_is_connected(lent->fd);
-}
-
-int control_ask(struct wire_request *request, const struct lent *lent, uint32_t timeout_ms, struct wire_reply *ret_reply) {
+int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply) {
         if (!timeout_ms)
                 timeout_ms = HV_CONNECT_TIMEOUT_DEFAULT_MS;
         int64_t deadline_ms = monotonic_ms() + timeout_ms, left_ms = timeout_ms;
@@ -84,12 +75,12 @@ int control_ask(struct wire_request *request, const struct lent *lent, uint32_t 
         for (;;) {
                 bool was_idle;
                 *ret_reply = (struct wire_reply){};
-                int r = try_once(request, lent ? lent->fd : -1, (uint32_t)left_ms, ret_reply, &was_idle);
+                int r = try_once(request, lent_fd, (uint32_t)left_ms, ret_reply, &was_idle);
                 if (ret_reply->error)
                         return -(int)ret_reply->error;
                 if (!broker_is_away(r))
                         return r;
-                if (request->header.type == WIRE_CONNECT && was_connected(lent))
+                if (request->header.type == WIRE_CONNECT && socket_is_connected(lent_fd))
                         return 0;
                 left_ms = deadline_ms - monotonic_ms();
                 if (!was_idle && left_ms > 0) {

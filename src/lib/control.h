@@ -18,20 +18,14 @@
 #define CONTROL_RETRY_MIN_MS 1u  /* then twice as long each time, up to */
 #define CONTROL_RETRY_MAX_MS 20u
 
-/* A socket that goes with a request. A broker that dies at the wrong moment leaves it non-blocking: it is set to rights. */
-struct lent {
-        int fd;
-        bool blocks; /* with WIRE_CONNECT alone */
-};
-
 /*
  * 0 or -errno; *ret_reply is the broker's answer, zeros when there was none. A
  * refusal is returned too. Without an answer: -ENETDOWN when there never was a
  * broker to be trusted, -ETIMEDOUT, -EPROTO, -EACCES when its socket may not be
  * reached, -EMFILE, -ENOMEM and their like; and 0 for a connect that was done by
  * a broker that then went away: what is lent with WIRE_CONNECT comes unconnected.
- * `timeout_ms` 0 is the default; `lent` may be NULL.
+ * `timeout_ms` 0 is the default.
  */
-int control_ask(struct wire_request *request, const struct lent *lent, uint32_t timeout_ms, struct wire_reply *ret_reply);
+int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply);
 /* Tells what has no answer, if there is an idle connection to tell it on. */
 void control_tell(struct wire_request *request);

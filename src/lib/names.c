@@ -16,7 +16,7 @@ static int resolve(uint16_t type, const char *name, struct wire_reply *ret_reply
         if (!length || length >= sizeof request.name)
                 return -EINVAL;
         memcpy(request.name, name, length);
-        return control_ask(&request, NULL, 0, ret_reply);
+        return control_ask(&request, -1, 0, ret_reply);
 }
 
 int hv_partition_by_name(const char *name, GUID *ret_vm_id) {
@@ -50,7 +50,7 @@ int hv_self(struct hv_partition *ret_partition) {
         struct wire_reply reply;
         if (ret_partition->struct_size < offsetof(struct hv_partition, label) + HV_LABEL_SIZE)
                 return posix_result(-EINVAL);
-        int r = control_ask(&request, NULL, 0, &reply);
+        int r = control_ask(&request, -1, 0, &reply);
         if (r < 0)
                 return posix_result(r);
         struct hv_partition partition = {.vm_id = reply.vm_id, .parent_vm_id = reply.parent_vm_id, .kind = (int)reply.kind};

@@ -66,7 +66,7 @@ static void end_if_revoked(int fd, void *argument) {
         if (!guid_equal(&answer->vm_id, vm_id) || !guid_equal(&answer->service_id, service_id)) {
                 struct wire_request request = {.header.type = WIRE_CHECK, .vm_id = *vm_id, .service_id = *service_id};
                 struct wire_reply reply;
-                int r = control_ask(&request, NULL, REVOCATION_WAIT_MS, &reply);
+                int r = control_ask(&request, -1, REVOCATION_WAIT_MS, &reply);
                 *answer = (struct answer){
                         .vm_id = *vm_id,
                         .service_id = *service_id,
@@ -93,7 +93,7 @@ void revocation_look(void) {
                 struct wire_request hello = {.header.type = WIRE_HELLO};
                 struct wire_reply reply;
                 const _Atomic uint64_t *none = NULL;
-                (void)control_ask(&hello, NULL, REVOCATION_WAIT_MS, &reply);
+                (void)control_ask(&hello, -1, REVOCATION_WAIT_MS, &reply);
                 atomic_compare_exchange_strong(&revocation_page, &none, &no_page);
         }
         uint64_t counter = *atomic_load(&revocation_page);

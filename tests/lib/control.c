@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -301,10 +300,10 @@ TEST(a_broker_whose_socket_is_gone_was_there_and_is_waited_for) {
 
 /* ---- what becomes of the socket ---- */
 
-TEST(however_a_connect_ends_the_socket_has_its_flags) {
+TEST(however_a_connect_ends_the_socket_was_lent_non_blocking_and_has_its_flags_back) {
         fake_start();
         int listener = fake_listener(SOCK_STREAM);
-        static const enum misdeed ends[] = {HONEST, SILENT, HANGS_UP, HANGS_UP_MIDWAY, CONNECTS_AND_HANGS_UP, GARBAGE, REFUSES};
+        static const enum misdeed ends[] = {HONEST, SILENT, HANGS_UP, CONNECTS_AND_HANGS_UP, GARBAGE, REFUSES};
         for (unsigned i = 0; i < 2 * sizeof ends / sizeof *ends; i++) {
                 int fd = socket_with_timeout(20);
                 must(fcntl(fd, F_SETFL, i % 2 ? O_NONBLOCK | O_APPEND : O_APPEND));
@@ -315,28 +314,9 @@ TEST(however_a_connect_ends_the_socket_has_its_flags) {
                 check_equal(must(fcntl(fd, F_GETFL)), before);
                 must(hv_close(fd));
         }
+        check_equal(fake_lent_blocking, 0);
         fake_misbehave(HONEST, 0);
         must(hv_close(listener));
-        fake_end();
-}
-
-static void *make_non_blocking_later(void *fd) {
-        usleep(20000);
-        must(ioctl(*(int *)fd, FIONBIO, &(int){1}));
-        return NULL;
-}
-
-TEST(what_another_thread_makes_of_the_flags_during_a_connect_stays) {
-        fake_start();
-        pthread_t thread;
-        int fd = socket_with_timeout(60);
-        fake_misbehave(SILENT, UINT_MAX);
-        check_equal(pthread_create(&thread, NULL, make_non_blocking_later, &fd), 0);
-        check_errno(fake_connect(fd), ETIMEDOUT);
-        check_equal(pthread_join(thread, NULL), 0);
-        check(must(fcntl(fd, F_GETFL)) & O_NONBLOCK);
-        must(hv_close(fd));
-        fake_misbehave(HONEST, 0);
         fake_end();
 }
 

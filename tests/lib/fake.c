@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 128
@@ -25,7 +24,8 @@ const SOCKADDR_HV FAKE_ADDRESS = {.Family = AF_HYPERV,
 const GUID FAKE_PARTITION = {0x9a271710, 7, 7, {7}};
 
 _Atomic enum misdeed fake_misdeed;
-atomic_uint fake_misdeeds_left, fake_connections, fake_requests[WIRE_TYPE_MAX + 1], fake_closed_told;
+atomic_uint fake_misdeeds_left, fake_connections, fake_requests[WIRE_TYPE_MAX + 1], fake_closed_told,
+        fake_lent_blocking;
 atomic_bool fake_revoked;
 _Atomic uint32_t fake_last_flags;
 
@@ -130,6 +130,8 @@ static bool answer(int client) {
         atomic_fetch_add(&fake_closed_told, request.closed_count);
         if (request.header.type == WIRE_CLOSED)
                 return true;
+        if (request.header.type == WIRE_CONNECT)
+                atomic_fetch_add(&fake_lent_blocking, !(fcntl(fd, F_GETFL) & O_NONBLOCK));
         bool is_hello = request.header.type == WIRE_HELLO;
         if (!is_hello)
                 atomic_store(&fake_last_flags, request.flags);
@@ -138,9 +140,7 @@ static bool answer(int client) {
         enum misdeed misdeed = at_hello == is_hello ? next_misdeed() : HONEST;
         if (misdeed == SILENT || misdeed == SILENT_AT_HELLO)
                 return true;
-        if (misdeed == HANGS_UP_MIDWAY)
-                must(ioctl(fd, FIONBIO, &(int){1}));
-        if (misdeed == HANGS_UP || misdeed == HANGS_UP_MIDWAY)
+        if (misdeed == HANGS_UP)
                 return false;
 
         struct wire_reply reply = {.header = request.header};

@@ -26,7 +26,6 @@ enum misdeed {
         TWO_DESCRIPTORS,
         HANGS_UP,         /* closes the connection when asked */
         CONNECTS_AND_HANGS_UP,
-        HANGS_UP_MIDWAY,  /* leaves the socket that it was lent non-blocking */
         REFUSES,          /* EACCES, RULE_CONNECT_DENIED, "because" */
         REFUSES_HELLO,    /* ENOBUFS, RULE_QUOTA, "too many" */
 };
@@ -38,6 +37,7 @@ extern atomic_uint fake_connections;    /* accepted so far */
 extern atomic_uint fake_requests[];     /* by type */
 extern atomic_uint fake_closed_told;    /* ephemeral ids in requests */
 extern _Atomic uint32_t fake_last_flags;
+extern atomic_uint fake_lent_blocking;  /* sockets that came to be connected and would have let it wait */
 
 void fake_start(void);
 void fake_misbehave(enum misdeed misdeed, unsigned times);
