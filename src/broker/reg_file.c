@@ -119,7 +119,8 @@ static int read_value(struct import *import, const char *line) {
                 return text_expected(expected, "expected a name of at most %u bytes", SERVICE_NAME_MAX);
         if (r || at[strspn(at, BLANKS)])
                 return text_expected(expected, "expected \"ElementName\"=\"a name\"");
-        if (!*import->definition.name || !service_name_is_valid(import->definition.name))
+        const char *service_name = import->definition.name;
+        if (!service_name[strspn(service_name, BLANKS)] || !service_name_is_valid(service_name))
                 return text_expected(expected, "expected a printable name after \"ElementName\"=");
         return 0;
 }

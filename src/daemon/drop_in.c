@@ -92,9 +92,11 @@ int drop_in_load(struct world *world, struct drop_in *drop_in, int directory_fd,
                 drop_in_hide(world, drop_in);
         else if (!r)
                 r = drop_in_read(world, drop_in, directory_fd, known, ret_revoked, &error);
-        if (r < 0)
+        if (r < 0) {
                 problem_add(&drop_in->problems, known, true, drop_in_directory(world, drop_in->directory),
                             drop_in->file_name, &error);
+                drop_in->status = (struct stat){}; /* what was missing, a user or a descriptor, may be there the next time */
+        }
         problems_free(known);
         return r;
 }

@@ -5,6 +5,7 @@
 #include "daemon/manage_request.h"
 
 #include "base/guid.h"
+#include "daemon/services.h"
 #include <errno.h>
 #include <string.h>
 
@@ -104,6 +105,12 @@ static void request_unknown_method(struct request *request) {
         }
 }
 
+static void handle(struct request *request, const struct method *method) {
+        if (method->changes)
+                services_reload(request->world); /* so that nothing is written over what was edited a moment ago */
+        method->handle(request);
+}
+
 int manage_dispatch(struct manage_connection *connection, const char *text, size_t length) {
         struct request request = {.connection = connection, .world = connection->manage->world};
         int r = varlink_call_parse(text, length, &request.call);
@@ -116,7 +123,7 @@ int manage_dispatch(struct manage_connection *connection, const char *text, size
         else if (method->changes && !connection->may_change)
                 request_error(&request, "org.varlink.service.PermissionDenied", NULL);
         else
-                method->handle(&request);
+                handle(&request, method);
         varlink_call_release(&request.call);
         return request.failure;
 }

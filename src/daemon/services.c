@@ -73,6 +73,12 @@ static void add_name_problem(struct services *services, unsigned directory, cons
                     drop_in_directory(services->world, directory), file_name, &error);
 }
 
+/* No change will tell when there are descriptors or memory again. */
+static void note_shortage(struct services *services, int error) {
+        if (error == -EMFILE || error == -ENFILE || error == -ENOMEM)
+                loop_arm(services->world->loop, &services->debounce, SERVICES_RETRY_MS);
+}
+
 static void read_file(struct services *services, unsigned directory, int directory_fd, const char *file_name) {
         GUID service_id;
         struct revoked ignored;
@@ -93,15 +99,26 @@ static void read_file(struct services *services, unsigned directory, int directo
         drop_in->seen = true;
         drop_in->directory = directory;
         strcpy(drop_in->file_name, file_name);
-        (void)drop_in_load(services->world, drop_in, directory_fd, &ignored);
+        note_shortage(services, drop_in_load(services->world, drop_in, directory_fd, &ignored));
+}
+
+/* What nobody can look at is as it was, and so is each service that it has. */
+static void keep_directory(struct services *services, unsigned index, int error) {
+        char expected[TEXT_EXPECTED_SIZE];
+        (void)text_expected(expected, "expected a directory that can be read: %s", strerror(-error));
+        add_name_problem(services, index, "", expected);
+        for (struct table_link *link = NULL; (link = table_next(&services->drop_ins, link));)
+                if (drop_in_of(link)->directory == index)
+                        drop_in_of(link)->seen = true;
 }
 
 static void read_directory(struct services *services, unsigned index) {
-        const char *path = drop_in_directory(services->world, index);
-        DIR *directory = opendir(path);
+        DIR *directory = opendir(drop_in_directory(services->world, index));
         if (!directory) {
-                if (errno != ENOENT)
-                        log_write(LOG_LEVEL_ERROR, "%s: %s", path, strerror(errno));
+                if (errno == ENOENT)
+                        return;
+                note_shortage(services, -errno);
+                keep_directory(services, index, -errno);
                 return;
         }
         for (struct dirent *entry; (entry = readdir(directory));)
@@ -172,6 +189,15 @@ static int open_first(const struct services *services, int *ret_fd) {
         return errno == ENOENT ? place_directory(path, 0755, ret_fd) : -errno;
 }
 
+/* What it says is for its writer to mend: nobody else knows who may use a service that was never in force. */
+static int check_known(const struct drop_in *drop_in, struct text_error *ret_error) {
+        for (const struct problem *problem = drop_in->problems; problem && !drop_in->service; problem = problem->next)
+                if (problem->is_error)
+                        return text_expected(ret_error->expected, "expected line %u of %s to be mended first: %s", problem->line,
+                                             drop_in->file_name, problem->text);
+        return 0;
+}
+
 /* The text that a new one is to keep comments and unknown keys of; NULL when there is none. */
 static char *old_text(const struct services *services, const struct drop_in *drop_in) {
         char *text = NULL;
@@ -189,7 +215,9 @@ static int save(struct world *world, const struct service_definition *definition
         struct text_notes notes;
         cleanup(freep) char *text = NULL, *old = old_text(services, drop_in);
         cleanup(fd_closep) int directory_fd = -1;
-        int r = service_format(definition, old, &text);
+        int r = check_known(drop_in, ret_error);
+        if (!r)
+                r = service_format(definition, old, &text);
         if (r < 0)
                 return r;
         r = service_parse(&definition->service_id, text, strlen(text), world_principal_lookup, &checked, ret_error, &notes);
@@ -247,14 +275,24 @@ int world_set_service_enabled(struct world *world, struct service *service, bool
         return 0;
 }
 
-/* Whether a directory after the first has a file for this name. */
-static bool is_defined_below(const struct services *services, const char *file_name) {
-        for (unsigned i = 1; i < services->world->options.service_directory_count; i++) {
-                cleanup(fd_closep) int fd = open(drop_in_directory(services->world, i), O_PATH | O_DIRECTORY | O_CLOEXEC);
-                if (fd >= 0 && faccessat(fd, file_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+static bool has_file_for(DIR *directory, const GUID *service_id) {
+        GUID named;
+        for (struct dirent *entry; (entry = readdir(directory));)
+                if (key_file_guid(entry->d_name, &named) == 0 && guid_equal(&named, service_id))
                         return true;
-        }
         return false;
+}
+
+/* Whether a directory after the first has a file for this ServiceId, in whatever case. */
+static bool is_defined_below(const struct services *services, const GUID *service_id) {
+        bool found = false;
+        for (unsigned i = 1; i < services->world->options.service_directory_count && !found; i++) {
+                DIR *directory = opendir(drop_in_directory(services->world, i));
+                found = directory && has_file_for(directory, service_id);
+                if (directory)
+                        closedir(directory);
+        }
+        return found;
 }
 
 int world_remove_service(struct world *world, const GUID *service_id) {
@@ -265,7 +303,7 @@ int world_remove_service(struct world *world, const GUID *service_id) {
         int r = is_there ? open_first(services, &directory_fd) : -ENOENT;
         if (r < 0)
                 return r;
-        if (is_defined_below(services, drop_in->file_name)) {
+        if (is_defined_below(services, service_id)) {
                 (void)unlinkat(directory_fd, ".mask.new", 0);
                 if (symlinkat("/dev/null", directory_fd, ".mask.new") < 0 ||
                     renameat(directory_fd, ".mask.new", directory_fd, drop_in->file_name) < 0)

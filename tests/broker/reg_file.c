@@ -171,6 +171,7 @@ TEST(a_mistake_in_a_name_is_told_with_its_line) {
                 check_expected(text, 6, "expected \"ElementName\"=\"a name\"");
         }
         check_expected(HEAD ONE "\"ElementName\"=\"\"\r\n", 5, "expected a printable name after \"ElementName\"=");
+        check_expected(HEAD ONE "\"ElementName\"=\" \t\"\r\n", 5, "expected a printable name after \"ElementName\"=");
         check_expected(HEAD ONE "\"ElementName\"=\"a\rb\"\r\n", 5, "expected a printable name after \"ElementName\"=");
         check_expected(HEAD ONE "\"ElementName\"=\"a\033\"\r\n", 5, "expected a printable name after \"ElementName\"=");
         check_expected(HEAD ONE "\"ElementName\"=\"Gr\xfc\xdf" "e\"\r\n", 5,

@@ -7,8 +7,10 @@
 #include "base/guid.h"
 #include "test.h"
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -123,6 +125,68 @@ TEST(a_mistake_leaves_its_service_as_it_was_and_the_others_load) {
         check_equal(find("Wrong"), ENOENT);
         bare_service(&world, "services", &SERVICE, "ElementName=Mended\n");
         until(find("Mended") == 0);
+        end();
+}
+
+/* The broker reads its directories with room for so many descriptors more, and has done so when this returns. */
+static void read_again_with_room_for(unsigned more) {
+        struct rlimit limit, old;
+        char path[64];
+        unsigned number = 0;
+        must(prlimit(world.broker, RLIMIT_NOFILE, NULL, &old));
+        limit = old;
+        do
+                snprintf(path, sizeof path, "/proc/%d/fd/%u", (int)world.broker, number++);
+        while (access(path, F_OK) == 0);
+        limit.rlim_cur = number - 1 + more;
+        must(prlimit(world.broker, RLIMIT_NOFILE, &limit, NULL));
+        must(kill(world.broker, SIGHUP));
+        (void)find("nobody");
+        (void)find("nobody");
+        must(prlimit(world.broker, RLIMIT_NOFILE, &old, NULL));
+}
+
+TEST(without_descriptors_to_read_a_directory_its_services_stay_and_it_is_read_later) {
+        begin();
+        bare_service(&world, "services", &SERVICE, "ElementName=First\n");
+        until(find("First") == 0);
+        for (unsigned more = 0; more < 2; more++) {
+                char name[16], lines[64];
+                snprintf(name, sizeof name, "Room %u", more);
+                snprintf(lines, sizeof lines, "ElementName=%s\n", name);
+                must(kill(world.broker, SIGSTOP));
+                bare_service(&world, "services", &OTHER_SERVICE, lines);
+                must(kill(world.broker, SIGCONT));
+                read_again_with_room_for(more);
+                check_equal(find("First"), 0);
+                until(find(name) == 0);
+        }
+        end();
+}
+
+/* Calls a method of the management interface, which answers with no error. */
+static void manage(const char *call) {
+        struct sockaddr_un address;
+        socklen_t length;
+        char path[PATH_MAX], reply[4096] = "";
+        cleanup(fd_closep) int directory_fd = -1, fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        bare_path(&world, "runtime/manage", path);
+        check_ok(address_of_path(path, &address, &length, &directory_fd));
+        must(connect(fd, (struct sockaddr *)&address, length));
+        must(send(fd, call, strlen(call) + 1, MSG_NOSIGNAL));
+        must(recv(fd, reply, sizeof reply - 1, 0));
+        check_string(reply, "{\"parameters\":{}}");
+}
+
+TEST(a_removed_service_does_not_come_back_from_a_file_named_in_capitals) {
+        bare_new(&world);
+        bare_service(&world, "services", &SERVICE, "ElementName=Upper\n");
+        bare_write(&world, "lower/5E00001C-0000-4000-8000-000000000001.conf", "Format=1\nElementName=Lower\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        manage("{\"method\":\"io.hvsock.RemoveService\",\"parameters\":{\"service\":\"Upper\"}}");
+        check_equal(find("Upper"), ENOENT);
+        check_equal(find("Lower"), ENOENT);
         end();
 }
 

@@ -342,6 +342,48 @@ TEST(services_added_through_management_are_written_and_take_effect) {
         world_end(world);
 }
 
+static const char *text_of_drop_in(const struct world *world, const GUID *service_id) {
+        static char text[4096];
+        char id[HV_GUID_TEXT_SIZE], path[PATH_MAX + 64];
+        hv_guid_format(service_id, id);
+        snprintf(path, sizeof path, "%s/%s.conf", world->services, id);
+        FILE *file = fopen(path, "re");
+        check(file);
+        text[fread(text, 1, sizeof text - 1, file)] = 0;
+        fclose(file);
+        return text;
+}
+
+TEST(what_was_edited_just_before_a_service_is_disabled_is_kept) {
+        struct world *world = world_family();
+        char id[HV_GUID_TEXT_SIZE];
+        hv_guid_format(&ECHO, id);
+        world_write_service(world, &ECHO, ECHO_NAME, "Connect=vms\n");
+        json_object_put(manage(world, "SetServiceEnabled", "{\"service\":\"%s\",\"enabled\":false}", id));
+        check(strstr(text_of_drop_in(world, &ECHO), "\nConnect=vms\n"));
+        check(strstr(text_of_drop_in(world, &ECHO), "\nEnabled=no\n"));
+        world_end(world);
+}
+
+TEST(a_mistake_that_keeps_a_service_out_of_force_is_not_written_over) {
+        static const char lines[] = "Enabled=no\nConnect=user:root\nBind=anybody-at-all\n";
+        struct world *world = world_new();
+        GUID broken = service_numbered(32);
+        char id[HV_GUID_TEXT_SIZE];
+        world_write_service(world, &broken, "Broken", lines);
+        world_start(world);
+        hv_guid_format(&broken, id);
+        manage_refused(world, "Invalid", "AddService", "{\"name\":\"Mine\",\"id\":\"%s\"}", id);
+        manage_refused(world, "Invalid", "ImportServices",
+                       "{\"text\":\"Windows Registry Editor Version 5.00\\n[HKEY_LOCAL_MACHINE\\\\SOFTWARE\\\\Microsoft\\\\"
+                       "Windows NT\\\\CurrentVersion\\\\Virtualization\\\\GuestCommunicationServices\\\\%s]\\n"
+                       "\\\"ElementName\\\"=\\\"Broken\\\"\"}", id);
+        check(strstr(text_of_drop_in(world, &broken), lines));
+        json_object_put(manage(world, "RemoveService", "{\"service\":\"%s\"}", id));
+        json_object_put(manage(world, "AddService", "{\"name\":\"Mine\",\"id\":\"%s\"}", id));
+        world_end(world);
+}
+
 /* ---- counters ---- */
 
 TEST(counters_say_what_happened_by_service_and_partition_and_cause) {
