@@ -49,7 +49,10 @@ static int restore(struct world *world, struct partition *partition, const struc
         return r;
 }
 
-/* Whether the file stays. */
+/*
+ * Whether the file stays. One of a partition that is not defined does: only a
+ * mistake in a definition parts a partition from those who listen in it.
+ */
 static bool recover(struct world *world, const char *file_name) {
         struct listener_name name;
         struct sockaddr_un address;
@@ -64,8 +67,8 @@ static bool recover(struct world *world, const char *file_name) {
                 return false;
         struct partition *partition = partition_by_id(world->broker, &name.partition_id);
         if (!partition) {
-                log_write(LOG_LEVEL_WARNING, "dropped a listener of process %u: its partition is gone", name.pid);
-                return false;
+                log_write(LOG_LEVEL_WARNING, "a listener of process %u waits for its partition to be defined again", name.pid);
+                return true;
         }
         int r = restore(world, partition, &name, &status);
         if (r < 0)

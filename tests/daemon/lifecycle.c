@@ -212,6 +212,28 @@ TEST(a_name_that_one_broker_gave_is_honoured_by_the_next) {
         bare_end(&world);
 }
 
+TEST(a_listener_outlives_a_mistake_in_its_partitions_definition) {
+        static const GUID vm = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
+        static const char right[] = "Label=vm\nKind=vm\nParent=aaaaaaaa-0000-4000-8000-000000000001\n";
+        bare_new(&world);
+        bare_partition(&world, &vm, right);
+        bare_start(&world);
+        int client = bare_client_of(&world, &vm);
+        int listening = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        bare_kill(&world);
+        bare_partition(&world, &vm, "Label=vm\nKind=mv\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
+        bare_start(&world);
+        bare_kill(&world);
+        bare_partition(&world, &vm, right);
+        bare_start(&world);
+        fd_close(client);
+        client = bare_client_of(&world, &vm);
+        check_equal(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, NULL), 0);
+        fd_close(listening);
+        fd_close(client);
+        bare_end(&world);
+}
+
 /* A process that opens a channel on a connection of its own, and holds both until told to go. */
 static pid_t holder(int *ret_end) {
         int ends[2];
