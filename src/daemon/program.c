@@ -6,11 +6,13 @@
 #include "base/log.h"
 #include "broker/text.h"
 #include "daemon/on_demand.h"
+#include "daemon/socket_dump.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* Outlives its service. */
@@ -20,6 +22,7 @@ struct program {
         struct list link;
         int report_fd;
         int64_t started_ms;
+        uint32_t started_for; /* who waited first: first_waiting() */
         char name[SERVICE_NAME_MAX + 1];
 };
 
@@ -33,10 +36,27 @@ static void program_free(struct program *program) {
         free(program);
 }
 
-/* Whether a connection still waits in the socket that the program was to accept from. */
-static bool is_left_waiting(const struct on_demand *on_demand) {
+static void visit_listening(const struct socket_seen *seen, void *userdata) {
+        if (seen->waiting_count)
+                memcpy(userdata, seen->waiting, sizeof(uint32_t));
+}
+
+/* The inode of the socket that waits first to be accepted; 0 where the kernel does not tell. */
+static uint32_t first_waiting(int listen_fd) {
+        uint32_t first = 0;
+        struct stat status;
+        cleanup(fd_closep) int fd = -1;
+        if (fstat(listen_fd, &status) == 0 && socket_dump_open(&fd) == 0)
+                (void)socket_dump_one(fd, (uint32_t)status.st_ino, visit_listening, &first);
+        return first;
+}
+
+/* Whether the connection that the program was started for still waits to be accepted. */
+static bool is_left_waiting(const struct program *program) {
+        const struct on_demand *on_demand = program->on_demand;
         struct pollfd pending = {.fd = on_demand->fd, .events = POLLIN};
-        return !on_demand->used.exec_accept && poll(&pending, 1, 0) > 0;
+        return !on_demand->used.exec_accept && poll(&pending, 1, 0) > 0 &&
+               first_waiting(on_demand->fd) == program->started_for;
 }
 
 /* False when it ended well. */
@@ -69,7 +89,7 @@ static void program_exited(struct child *child, int status) {
         struct failure failure;
         bool failed = describe_end(program, status, &failure);
         bool early = loop_now_ms() - program->started_ms < ACTIVATION_SETTLED_MS;
-        if (!failed && on_demand && early && is_left_waiting(on_demand)) {
+        if (!failed && on_demand && early && is_left_waiting(program)) {
                 (void)text_expected(failure.cause, "it exited with 0 and accepted no connection; is Accept=yes missing?");
                 failed = true;
         }
@@ -91,6 +111,7 @@ int program_start(struct on_demand *on_demand, struct spawn *request) {
         pid_t pid;
         if (!program)
                 return -ENOMEM;
+        program->started_for = on_demand->used.exec_accept ? 0 : first_waiting(on_demand->fd);
         request->command = on_demand->used.exec;
         request->user = on_demand->used.exec_user;
         request->descriptor_limit = world->options.descriptor_limit;

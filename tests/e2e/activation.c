@@ -80,6 +80,24 @@ TEST(a_service_that_ended_is_started_again) {
         end_world_without(world, &service_id);
 }
 
+TEST(a_service_that_ends_after_each_connection_is_started_for_all_that_wait) {
+        struct world *world = world_family();
+        GUID service_id = service_numbered(20);
+        write_on_demand(world, &service_id, "listener", "");
+        struct program *web01 = program_in(world, "web01");
+        int waiting[12];
+        char text[8];
+        for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++)
+                waiting[i] = (int)must(dial(web01, &HV_GUID_PARENT, &service_id));
+        for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++)
+                must(send_text(web01, waiting[i], "end"));
+        for (size_t i = 0; i < sizeof waiting / sizeof *waiting; i++) {
+                check_equal(must(receive_text(web01, waiting[i], text, sizeof text)), 0);
+                must(close_in(web01, waiting[i]));
+        }
+        end_world_without(world, &service_id);
+}
+
 TEST(with_accept_each_connection_has_a_process_of_its_own) {
         struct world *world = world_family();
         GUID service_id = service_numbered(21);
