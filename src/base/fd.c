@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -93,6 +95,21 @@ int packet_receive(int socket, void *packet, size_t size, int flags, size_t *ret
         if (ret_credentials)
                 *ret_credentials = credentials;
         return 0;
+}
+
+void mark_send(int fd, int type) {
+        cleanup(fd_closep) int mark_fd = eventfd(0, EFD_CLOEXEC);
+        int all = INT_MAX, flags = type == SOCK_STREAM ? MSG_OOB | MSG_DONTWAIT : MSG_DONTWAIT;
+        size_t length = type == SOCK_STREAM ? 1 : 0;
+        if (mark_fd < 0)
+                return;
+        int r = packet_send(fd, "", length, mark_fd, flags);
+        if (r == -EAGAIN) {
+                (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &all, sizeof all);
+                r = packet_send(fd, "", length, mark_fd, flags);
+        }
+        if (r == -EOPNOTSUPP) /* a kernel without out-of-band bytes on AF_UNIX */
+                (void)packet_send(fd, "", length, mark_fd, MSG_DONTWAIT);
 }
 
 /* Opens the directory that `path` lies in; *ret_name points at the last part of `path`. */

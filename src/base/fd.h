@@ -32,6 +32,9 @@ struct packet_credentials {
 int packet_receive(int socket, void *packet, size_t size, int flags, size_t *ret_length, int *ret_fd,
                    struct packet_credentials *ret_credentials);
 
+/* The mark of an abort, in a connected socket of this type: whoever reads it sees a reset. Safe after fork. */
+void mark_send(int socket, int socket_type);
+
 /*
  * The address of a socket file that may lie deeper than sun_path is long: then it
  * goes through /proc/self/fd and *ret_directory_fd, which the caller closes after

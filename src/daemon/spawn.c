@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define LISTEN_FD 3
@@ -130,11 +131,13 @@ static void write_pid(char *at, pid_t pid) {
         *at = 0;
 }
 
-/* The descriptor closes by itself when the program begins. */
+/* The descriptor closes by itself when the program begins. Whoever connected sees a reset: nobody read what it sent. */
 __attribute__((noreturn))
-static void give_up(int report_fd, bool is_user) {
+static void give_up(const struct spawn *spawn, int report_fd, bool is_user) {
         struct spawn_failure failure = {.error = errno, .is_user = is_user};
         (void)!write(report_fd, &failure, sizeof failure);
+        if (spawn->connection_fd >= 0)
+                mark_send(STDIN_FILENO, SOCK_STREAM);
         _exit(EXIT_FAILURE);
 }
 
@@ -168,13 +171,13 @@ static void run(const struct spawn *spawn, struct prepared *prepared, int report
         }
         if (prepared->change_user && (setgroups((size_t)prepared->group_count, prepared->groups) < 0 ||
                                       setgid(prepared->gid) < 0 || setuid(prepared->uid) < 0))
-                give_up(report_fd, true);
+                give_up(spawn, report_fd, true);
         if (chdir("/") < 0)
-                give_up(report_fd, false);
+                give_up(spawn, report_fd, false);
         if (prepared->listen_pid)
                 write_pid(prepared->listen_pid, getpid());
         execve(prepared->command.words[0], prepared->command.words, prepared->environment);
-        give_up(report_fd, false);
+        give_up(spawn, report_fd, false);
 }
 
 int spawn(const struct spawn *spawn_request, pid_t *ret_pid, int *ret_report_fd) {

@@ -19,11 +19,9 @@
 #include "lib/revocation.h"
 #include "lib/state.h"
 #include <hvsock.h>
-#include <limits.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 int hv_socket(int domain, int type, int protocol) {
@@ -54,27 +52,12 @@ int hv_shutdown(int fd, int how) {
         return shutdown(fd, how);
 }
 
-static void send_mark(int fd, int type) {
-        cleanup(fd_closep) int mark_fd = eventfd(0, EFD_CLOEXEC);
-        int all = INT_MAX, flags = type == SOCK_STREAM ? MSG_OOB | MSG_DONTWAIT : MSG_DONTWAIT;
-        size_t length = type == SOCK_STREAM ? 1 : 0;
-        if (mark_fd < 0)
-                return;
-        int r = packet_send(fd, "", length, mark_fd, flags);
-        if (r == -EAGAIN) {
-                (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &all, sizeof all);
-                r = packet_send(fd, "", length, mark_fd, flags);
-        }
-        if (r == -EOPNOTSUPP) /* a kernel without out-of-band bytes on AF_UNIX */
-                (void)packet_send(fd, "", length, mark_fd, MSG_DONTWAIT);
-}
-
 /* Ends it for the other descriptors of this socket too. */
 static void abort_channel(int fd) {
         int type;
         if (!socket_is_connected(fd) || socket_option(fd, SO_TYPE, &type) < 0)
                 return;
-        send_mark(fd, type);
+        mark_send(fd, type);
         (void)state_set(fd, STATE_RESET);
         (void)shutdown(fd, SHUT_RDWR);
 }
