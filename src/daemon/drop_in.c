@@ -95,7 +95,7 @@ int drop_in_load(struct world *world, struct drop_in *drop_in, int directory_fd,
         if (r < 0) {
                 problem_add(&drop_in->problems, known, true, drop_in_directory(world, drop_in->directory),
                             drop_in->file_name, &error);
-                drop_in->status = (struct stat){}; /* what was missing, a user or a descriptor, may be there the next time */
+                drop_in->status = (struct stat){}; /* a user or a descriptor that was missing may be there the next time */
         }
         problems_free(known);
         return r;

@@ -193,8 +193,8 @@ static int open_first(const struct services *services, int *ret_fd) {
 static int check_known(const struct drop_in *drop_in, struct text_error *ret_error) {
         for (const struct problem *problem = drop_in->problems; problem && !drop_in->service; problem = problem->next)
                 if (problem->is_error)
-                        return text_expected(ret_error->expected, "expected line %u of %s to be mended first: %s", problem->line,
-                                             drop_in->file_name, problem->text);
+                        return text_expected(ret_error->expected, "expected line %u of %s to be mended first: %s",
+                                             problem->line, drop_in->file_name, problem->text);
         return 0;
 }
 
