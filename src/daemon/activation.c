@@ -283,6 +283,10 @@ static void start_connected_program(struct on_demand *on_demand) {
         socklen_t length = sizeof address;
         struct connector_name peer;
         cleanup(fd_closep) int fd = accept4(on_demand->fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
+                loop_arm(on_demand->world->loop, &on_demand->hold, ACTIVATION_PAUSE_MIN_MS);
+                watch(on_demand);
+        }
         if (fd < 0 || connector_name_decode(&address, length, &peer) < 0 || (peer.flags & CONNECTOR_ENDED))
                 return;
         char directory[PATH_MAX], socket_variable[PATH_MAX + 16], guid[HV_GUID_TEXT_SIZE];

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -201,6 +202,54 @@ TEST(no_more_programs_run_at_once_than_allowed_and_the_rest_wait) {
                 check_equal(must(read(fds[i], &byte, 1)), 1);
         check_errno(recv(fds[ACTIVATION_PROCESSES_MAX], &byte, 1, MSG_DONTWAIT), EAGAIN);
         must(write(fds[0], "\n", 1));
+        check_equal(must(read(fds[ACTIVATION_PROCESSES_MAX], &byte, 1)), 1);
+        for (unsigned i = 0; i <= ACTIVATION_PROCESSES_MAX; i++)
+                fd_close(fds[i]);
+        end();
+}
+
+static void read_of_broker(const char *file, char *text, size_t size) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/%s", (int)world.broker, file);
+        cleanup(fd_closep) int fd = (int)must(open(path, O_RDONLY | O_CLOEXEC));
+        text[must(read(fd, text, size - 1))] = 0;
+}
+
+/* That run, or that the broker has not asked after. */
+static unsigned programs(void) {
+        char file[32], text[4096];
+        unsigned count = 0;
+        snprintf(file, sizeof file, "task/%d/children", (int)world.broker);
+        read_of_broker(file, text, sizeof text);
+        for (const char *at = text; *at; at++)
+                count += *at == ' ';
+        return count;
+}
+
+static bool is_asleep(void) {
+        char text[512];
+        read_of_broker("stat", text, sizeof text);
+        return strstr(text, ") S ");
+}
+
+TEST(without_a_descriptor_for_the_next_connection_the_broker_does_not_spin) {
+        int fds[ACTIVATION_PROCESSES_MAX + 1];
+        char byte;
+        struct rlimit none, old;
+        begin("printf x; read line", "Accept=yes\n");
+        until(connects(&fds[0]));
+        for (unsigned i = 1; i <= ACTIVATION_PROCESSES_MAX; i++)
+                check(connects(&fds[i]));
+        for (unsigned i = 0; i < ACTIVATION_PROCESSES_MAX; i++)
+                check_equal(must(read(fds[i], &byte, 1)), 1);
+        must(prlimit(world.broker, RLIMIT_NOFILE, NULL, &old));
+        none = (struct rlimit){.rlim_cur = 3, .rlim_max = old.rlim_max};
+        must(prlimit(world.broker, RLIMIT_NOFILE, &none, NULL));
+        must(write(fds[0], "\n", 1));
+        check_equal(must(read(fds[0], &byte, 1)), 0);
+        until(programs() == ACTIVATION_PROCESSES_MAX - 1);
+        until(is_asleep());
+        must(prlimit(world.broker, RLIMIT_NOFILE, &old, NULL));
         check_equal(must(read(fds[ACTIVATION_PROCESSES_MAX], &byte, 1)), 1);
         for (unsigned i = 0; i <= ACTIVATION_PROCESSES_MAX; i++)
                 fd_close(fds[i]);
