@@ -98,7 +98,8 @@ int hv_socket(int domain, int type, int protocol);
  * bytes that are looked at. A ServiceId of zero asks for a random one, without
  * asking the broker; it is the socket's name until it connects, and if it listens.
  *
- *   EINVAL         short address, Reserved not 0, or the socket is bound or connected  [Windows 10022]
+ *   EINVAL         short address, Reserved not 0, or the socket is bound (also by a call that timed
+ *                  out, whose broker was late) or connected        [Windows 10022]
  *   EAFNOSUPPORT   another family; or no socket of hv_socket()      [Windows 10047]
  *   EACCES         the caller is not among those who may bind; or passthru without the right to it  [Windows 10013]
  *   EADDRINUSE     the same {VmId, ServiceId} is bound in this partition, or the

@@ -46,3 +46,8 @@ void closed_take(struct wire_request *request) {
                         atomic_store(&slots[i].state, SLOT_FREE);
                 }
 }
+
+void closed_give_back(const struct wire_request *request) {
+        for (unsigned i = 0; i < request->closed_count; i++)
+                closed_add(&request->closed[i]);
+}

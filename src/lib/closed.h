@@ -12,3 +12,5 @@
 void closed_add(const GUID *ephemeral_id);
 /* Moves those that wait into a request. */
 void closed_take(struct wire_request *request);
+/* The request was not answered. The broker may have heard them all the same: they may be told twice. */
+void closed_give_back(const struct wire_request *request);

@@ -87,6 +87,8 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
         };
         closed_take(&request);
         r = lend(fd, &request, state.connect_timeout_ms, &reply);
+        if (!reply.header.type)
+                closed_give_back(&request);
         if (!r)
                 hint_set(fd, reply.header.type ? HINT_CONNECTOR : HINT_NONE, &reply.service_id);
         if (reply.error && socket_is_connected(fd))

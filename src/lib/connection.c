@@ -81,7 +81,13 @@ static int cookie_of(int fd, uint64_t *ret) {
         return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &size) < 0 ? -errno : 0;
 }
 
-static int connect_to_broker(int fd) {
+/* Before what a signal interrupted is done again: signals do not cut a wait short, nor do they lengthen it. */
+static int wait_for_the_rest(struct connection *connection, int64_t deadline_ms) {
+        int64_t left_ms = deadline_ms - monotonic_ms();
+        return left_ms > 0 ? set_wait(connection, (uint32_t)left_ms) : -ETIMEDOUT;
+}
+
+static int connect_to_broker(struct connection *connection, int64_t deadline_ms) {
         char path[PATH_MAX];
         struct sockaddr_un address;
         socklen_t length;
@@ -92,12 +98,12 @@ static int connect_to_broker(int fd) {
                 r = address_of_path(path, &address, &length, &directory_fd);
         if (r < 0)
                 return r;
-        do
-                r = connect(fd, (const struct sockaddr *)&address, length) < 0 ? -errno : 0;
-        while (r == -EINTR);
+        while ((r = connect(connection->fd, (const struct sockaddr *)&address, length) < 0 ? -errno : 0) == -EINTR)
+                if ((r = wait_for_the_rest(connection, deadline_ms)) < 0)
+                        return r;
         switch (r) {
         case 0:
-                return is_named || is_trusted(fd) ? 0 : -ENETDOWN;
+                return is_named || is_trusted(connection->fd) ? 0 : -ENETDOWN;
         case -EAGAIN:
                 return -ETIMEDOUT;
         case -ECONNREFUSED:
@@ -141,7 +147,7 @@ int connection_open(uint32_t wait_ms, struct connection **ret, struct wire_reply
         if (!r)
                 r = set_wait(connection, wait_ms);
         if (!r)
-                r = connect_to_broker(connection->fd);
+                r = connect_to_broker(connection, deadline_ms);
         if (r < 0)
                 return r;
         int64_t left_ms = deadline_ms - monotonic_ms();
@@ -221,7 +227,6 @@ static int receive_once(int fd, uint8_t packet[WIRE_PACKET_MAX], size_t *ret_len
         return 0;
 }
 
-/* Signals do not cut the wait short, nor do they lengthen it. */
 static int receive_packet(struct connection *connection, int64_t deadline_ms, uint8_t packet[WIRE_PACKET_MAX],
                           size_t *ret_length, int *ret_fd) {
         for (;;) {
@@ -230,8 +235,7 @@ static int receive_packet(struct connection *connection, int64_t deadline_ms, ui
                         return -ETIMEDOUT;
                 if (r != -EINTR)
                         return r || *ret_length ? r : -ECONNRESET;
-                int64_t left_ms = deadline_ms - monotonic_ms();
-                r = left_ms > 0 ? set_wait(connection, (uint32_t)left_ms) : -ETIMEDOUT;
+                r = wait_for_the_rest(connection, deadline_ms);
                 if (r < 0)
                         return r;
         }

@@ -103,6 +103,10 @@ static int count_readable(int fd, int *ret_count) {
                 struct iovec vector = {.iov_base = bytes, .iov_len = (size_t)count};
                 struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
                 ssize_t got = bytes ? recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) : count;
+                if (got < 0 && errno == ECONNRESET) { /* the kernel says so once, before what it still holds */
+                        (void)state_set(fd, STATE_RESET);
+                        got = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+                }
                 count = got < 0 ? 0 : (int)got - !!(message.msg_flags & MSG_CTRUNC);
         }
         *ret_count = count;

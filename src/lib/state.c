@@ -20,7 +20,7 @@ struct entry {
         bool is_open; /* during a sweep */
 };
 
-_Atomic bool state_some_linger;
+_Atomic bool state_some_linger, state_some_reset;
 
 static struct lock lock;
 static struct entry *buckets[BUCKETS];
@@ -117,5 +117,7 @@ int state_set(int fd, uint32_t flags) {
                 return r;
         state->flags |= flags;
         state_end();
+        if (flags & STATE_RESET)
+                state_some_reset = true;
         return 0;
 }

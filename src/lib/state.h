@@ -38,3 +38,5 @@ int state_set(int fd, uint32_t flags);
 
 /* Some socket was told to abort when it is closed: hv_close() asks the kernel, which keeps SO_LINGER, only then. */
 extern _Atomic bool state_some_linger;
+/* Some socket had STATE_RESET. */
+extern _Atomic bool state_some_reset;

@@ -9,8 +9,10 @@
  * comes with one is the mark of an abort, and what is before it is data. Resets
  * are remembered: the kernel reports one once, and then says that the stream
  * ended. It reports it before the messages that SOCK_SEQPACKET still holds, and
- * they are given first here, as on a stream. A send says EPIPE when this end's
- * writes were shut, ECONNRESET when the peer is gone; to the kernel both are one.
+ * they are given first here, as on a stream; an empty one of them is told from
+ * the end by its sender's name, which the kernel gives with messages alone. A send
+ * says EPIPE when this end's writes were shut, ECONNRESET when the peer is gone;
+ * to the kernel both are one.
  */
 
 #include "base/fd.h"
@@ -41,7 +43,10 @@ static void close_descriptors(struct msghdr *message) {
 }
 
 static ssize_t take_mark(int fd, struct msghdr *message, ssize_t length) {
+        char byte;
         close_descriptors(message);
+        if (length == 0) /* a stream's mark that there was no room for would be data to the next receive */
+                (void)recv(fd, &byte, sizeof byte, MSG_DONTWAIT);
         (void)state_set(fd, STATE_RESET);
         (void)shutdown(fd, SHUT_RDWR);
         return length > 1 ? length - 1 : -ECONNRESET;
@@ -53,19 +58,26 @@ static bool was_reset(int fd) {
         return state.flags & STATE_RESET;
 }
 
-union control {
-        struct cmsghdr header; /* for its alignment */
-        char bytes[CMSG_LEN(sizeof(int))];
+struct control {
+        union {
+                struct cmsghdr header; /* for its alignment */
+                char bytes[CMSG_LEN(sizeof(int))];
+        };
+        sa_family_t sender; /* the start of its name, of which nothing is needed but that it is there */
 };
 
-static ssize_t receive_once(int fd, struct msghdr *message, union control *control, int flags) {
-        message->msg_control = control;
+static ssize_t receive_once(int fd, struct msghdr *message, struct control *control, int flags) {
+        message->msg_control = control->bytes;
         message->msg_controllen = sizeof control->bytes;
+        if (__builtin_expect(state_some_reset, 0)) {
+                message->msg_name = &control->sender;
+                message->msg_namelen = sizeof control->sender;
+        }
         return recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC);
 }
 
 /* What is not plain data. Returns the length or -errno. */
-static ssize_t receive_rest(int fd, struct msghdr *message, union control *control, ssize_t length, int flags) {
+static ssize_t receive_rest(int fd, struct msghdr *message, struct control *control, ssize_t length, int flags) {
         if (length < 0 && errno == ECONNRESET) {
                 (void)state_set(fd, STATE_RESET);
                 length = receive_once(fd, message, control, flags | MSG_DONTWAIT);
@@ -74,7 +86,7 @@ static ssize_t receive_rest(int fd, struct msghdr *message, union control *contr
         }
         if (length >= 0 && is_marked(message))
                 return take_mark(fd, message, length);
-        if (length > 0)
+        if (length > 0 || (length == 0 && message->msg_namelen > 0))
                 return length;
         if (length == 0) {
                 revocation_check(); /* what looks like the end may be the peer's doing, who learnt of it first */
@@ -87,7 +99,7 @@ static ssize_t receive_rest(int fd, struct msghdr *message, union control *contr
 
 static ssize_t receive(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags) {
         struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
-        union control control;
+        struct control control;
         if (flags & MSG_OOB)
                 return posix_result(-EOPNOTSUPP);
         revocation_check();

@@ -202,6 +202,24 @@ TEST(closed_channels_are_told_with_the_next_connect_or_sixteen_at_a_time) {
         fake_end();
 }
 
+TEST(closed_channels_that_were_told_in_vain_are_told_again) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        uint32_t brief_ms = 20;
+        int fd = fake_socket(SOCK_STREAM);
+        must(hv_setsockopt(fd, SOL_HVSOCKET, HVSOCKET_CONNECT_TIMEOUT, &brief_ms, sizeof brief_ms));
+        must(hv_close(pair.connector));
+        pair.connector = -1;
+        fake_misbehave(SILENT, 1);
+        check_errno(fake_connect(fd), ETIMEDOUT);
+        check_equal(fake_closed_told, 1);
+        must(fake_connect(fd));
+        check_equal(fake_closed_told, 2);
+        must(hv_close(fd));
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 /* Ephemeral ServiceIds that were told so far, those included that wait for the next connect. */
 static unsigned told(int listener) {
         check_works(listener, fake_socket(SOCK_STREAM));

@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -242,6 +243,28 @@ TEST(signals_do_not_interrupt_the_wait_for_an_answer) {
         check_ok(pthread_join(sender, NULL));
         must(hv_close(fd));
         must(hv_close(listener));
+        fake_end();
+}
+
+TEST(signals_do_not_lengthen_the_wait_for_a_broker_that_takes_no_connections) {
+        fake_start();
+        struct sigaction action = {.sa_handler = nothing}, ignored = {.sa_handler = SIG_IGN};
+        struct itimerval interval = {{.tv_usec = 10000}, {.tv_usec = 10000}}, none = {};
+        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "full"};
+        int full = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)), fd = socket_with_timeout(100);
+        int first = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+        must(bind(full, (struct sockaddr *)&address, sizeof address));
+        must(listen(full, 0));
+        must(connect(first, (struct sockaddr *)&address, sizeof address));
+        must(setenv("HVSOCK_SOCKET", "full", 1));
+        must(sigaction(SIGALRM, &action, NULL));
+        must(setitimer(ITIMER_REAL, &interval, NULL));
+        check_errno(fake_connect(fd), ETIMEDOUT); /* at all */
+        must(setitimer(ITIMER_REAL, &none, NULL));
+        must(sigaction(SIGALRM, &ignored, NULL));
+        close(first);
+        close(full);
+        must(hv_close(fd));
         fake_end();
 }
 

@@ -312,3 +312,63 @@ TEST(a_peer_that_reads_no_more_but_is_there_is_a_broken_pipe) {
         fake_pair_close(&pair);
         fake_end();
 }
+
+TEST(asking_how_much_is_readable_hides_no_reset_and_no_message) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
+        int count = -1;
+        must(hv_send(pair.connector, "three", 5, 0));
+        must(hv_send(pair.acceptor, "never read", 10, 0));
+        must(hv_close(pair.connector));
+        pair.connector = -1;
+        must(hv_ioctl(pair.acceptor, FIONREAD, &count));
+        check_equal(count, 5);
+        check_receives(pair.acceptor, "three");
+        check_stays_reset(pair.acceptor);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(a_receive_without_room_leaves_the_mark_one) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        char byte = 0;
+        must(fake_abort(pair.connector));
+        pair.connector = -1;
+        check_errno(hv_recv(pair.acceptor, &byte, 0, 0), ECONNRESET);
+        check_stays_reset(pair.acceptor);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(asking_for_the_error_hides_no_reset) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
+        int error = 0;
+        socklen_t length = sizeof error;
+        must(hv_send(pair.acceptor, "never read", 10, 0));
+        must(hv_close(pair.connector));
+        pair.connector = -1;
+        must(hv_getsockopt(pair.acceptor, SOL_SOCKET, SO_ERROR, &error, &length));
+        check_equal(error, ECONNRESET);
+        check_stays_reset(pair.acceptor);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(an_empty_message_before_a_reset_is_a_message) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
+        must(hv_send(pair.connector, "one", 3, 0));
+        must(hv_send(pair.connector, "", 0, 0));
+        must(hv_send(pair.connector, "three", 5, 0));
+        must(hv_send(pair.acceptor, "never read", 10, 0));
+        must(hv_close(pair.connector));
+        pair.connector = -1;
+        check_receives(pair.acceptor, "one");
+        check_receives(pair.acceptor, "");
+        check_receives(pair.acceptor, "three");
+        check_stays_reset(pair.acceptor);
+        fake_pair_close(&pair);
+        fake_end();
+}
