@@ -225,6 +225,7 @@ int sandbox_keep(struct sandbox *sandbox) {
                 r = wait_for_command(sandbox);
         end_children(sandbox);
         end_broker(sandbox);
+        end_children(sandbox); /* services that the broker had started on demand */
         if (*sandbox->directory)
                 sandbox_remove(sandbox->directory);
         return r;

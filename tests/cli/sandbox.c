@@ -98,6 +98,16 @@ TEST(what_the_command_left_in_the_background_is_ended_too) {
         check(kill((pid_t)atoi(pid), 0) < 0);
 }
 
+TEST(what_was_started_on_demand_is_ended_too) {
+        char pid[32];
+        strcpy(pid, sh_text("hvsock sandbox -- sh -e -c '"
+                            "hvsock service add Sleeper --accept "
+                            "--exec \"/bin/sh -c \\\"echo \\$\\$; exec sleep 1000\\\"\" >/dev/null;"
+                            "hvsock nc --wait loopback Sleeper </dev/null >$HVSOCK_MANAGE.pid 2>/dev/null &"
+                            "until test -s $HVSOCK_MANAGE.pid; do sleep 0.01; done; cat $HVSOCK_MANAGE.pid'"));
+        check(atoi(pid) > 0 && kill((pid_t)atoi(pid), 0) < 0);
+}
+
 TEST(a_sandbox_in_a_sandbox_is_another_world) {
         check_string(sh_text("hvsock sandbox --vm outer -- hvsock sandbox --vm inner -- sh -c "
                              "'hvsock vm list --json | grep -o \"\\\"label\\\": .*\"'"),
