@@ -343,6 +343,8 @@ void activation_update(struct world *world, struct service *service) {
                 service->shell = on_demand;
         } else if (!is_same_demand(&on_demand->used, definition)) {
                 unbind(on_demand);
+                programs_orphan(on_demand, &world->activation->orphans);
+                on_demand->program_count = 0; /* of what is started from now on */
                 on_demand->last = (struct failure){};
         }
         on_demand->used = *definition;

@@ -277,6 +277,23 @@ TEST(a_program_whose_interpreter_is_missing_resets_its_connection_and_refuses_th
         end();
 }
 
+TEST(after_its_drop_in_changed_a_service_does_not_wait_for_programs_of_before) {
+        char script[PATH_MAX + 64];
+        int before = -1, after = -1;
+        char byte = 'x';
+        begin("exec cat", "Accept=yes\n");
+        until(connects(&before));
+        must(write(before, &byte, 1));
+        check_equal(must(read(before, &byte, 1)), 1);
+        snprintf(script, sizeof script, "test $LISTEN_FDS && echo x >> %s/starts\n", world.root);
+        program(script, "");
+        until(connects(&after) && (fd_close(after), lines_of("starts") > 0));
+        must(write(before, &byte, 1));
+        check_equal(must(read(before, &byte, 1)), 1); /* it goes on */
+        fd_close(before);
+        end();
+}
+
 TEST(removing_the_drop_in_ends_the_waiting) {
         char path[PATH_MAX];
         begin("cat", "Accept=yes\n");
