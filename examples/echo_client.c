@@ -7,15 +7,21 @@
  * SERVICE is a friendly name or a ServiceId; "HV Socket Demo" if it is left out.
  */
 
+#include <errno.h>
 #include <hvsock.h>
 #include <stdio.h>
 #include <string.h>
 
 static int fail(const char *what) {
         struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        int error = errno;
         perror(what);
         if (hv_last_refusal(&refusal) == 0 && refusal.text[0])
                 fprintf(stderr, "%s\n", refusal.text);
+        else if (error == ENOENT)
+                fprintf(stderr, "nothing has this name: see hvsock tree, hvsock service list\n");
+        else if (error == ENETDOWN)
+                fprintf(stderr, "no hvsockd was found: see hvsock doctor\n");
         return 1;
 }
 

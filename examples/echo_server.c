@@ -7,6 +7,7 @@
  * Accepts from every partition that can reach this one: parent, children, itself.
  */
 
+#include <errno.h>
 #include <hvsock.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,9 +15,14 @@
 
 static int fail(const char *what) {
         struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        int error = errno;
         perror(what);
         if (hv_last_refusal(&refusal) == 0 && refusal.text[0])
                 fprintf(stderr, "%s\n", refusal.text);
+        else if (error == ENOENT)
+                fprintf(stderr, "nothing has this name: see hvsock tree, hvsock service list\n");
+        else if (error == ENETDOWN)
+                fprintf(stderr, "no hvsockd was found: see hvsock doctor\n");
         return 1;
 }
 

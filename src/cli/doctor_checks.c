@@ -121,7 +121,8 @@ static void judge(const struct broker_place *place, int type, int asked, struct 
 static void add_place(struct json_object *diagnosis, const char *key, const char *from_key,
                       const struct broker_place *place) {
         add_text(diagnosis, key, place->path);
-        add_text(diagnosis, from_key, place->error ? "not there" : place->found_by);
+        bool is_absent = place->error == -ENOENT || place->error == -ENOTDIR;
+        add_text(diagnosis, from_key, is_absent ? "not there" : place->found_by);
 }
 
 void diagnose_socket(struct json_object *diagnosis, struct json_object *problems, int asked) {

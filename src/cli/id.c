@@ -3,12 +3,18 @@
 /* hvsock id: the GUID of a name, or of the partition that this shell is in. */
 
 #include "base/guid.h"
+#include "cli/advice.h"
 #include "cli/names.h"
 #include "cli/report.h"
 #include "cli/verb.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+
+static bool is_only_a_services(const char *name) {
+        GUID id;
+        return guid_parse(name, &id) < 0 && hv_partition_by_name(name, &id) < 0 && hv_service_by_name(name, &id) == 0;
+}
 
 static int run_id(const struct invocation *invocation) {
         GUID id;
@@ -22,6 +28,9 @@ static int run_id(const struct invocation *invocation) {
         } else {
                 const char *name = invocation->arguments[0];
                 bool is_service = is_given(invocation, "service");
+                if (!is_service && is_only_a_services(name))
+                        return fail(EXIT_NOT_FOUND, name, "no partition bears this name; a service does",
+                                    advice_again("", "-s"));
                 int r = is_service ? service_named(name, &id) : partition_named(name, &id);
                 if (r != EXIT_OK)
                         return r;

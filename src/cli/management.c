@@ -76,8 +76,8 @@ static int tell_refusal(const char *method, const char *file, const char *error,
                 snprintf(why, sizeof why, "more than one %s bears this name; use its GUID", what);
         } else if (strcmp(name, "Exists") == 0) {
                 snprintf(why, sizeof why, "there is such a %s already", what);
-                snprintf(show, sizeof show, "hvsock %s %s", is_service ? "service show" : "id", quoted(thing));
-                next = show;
+                snprintf(show, sizeof show, "hvsock service show %s", quoted(thing));
+                next = is_service ? show : next; /* a label alone finds no partition in another */
         } else if (strcmp(name, "InUse") == 0) {
                 snprintf(why, sizeof why, "it is in use: %s", field_text(parameters, "why"));
         } else if (strcmp(name, "Invalid") == 0) {

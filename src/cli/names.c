@@ -27,7 +27,7 @@ int exit_code_of(int error) {
 static int tell(const char *name, const char *absent, int error, const char *next) {
         if (error == ENETDOWN)
                 return fail(EXIT_NO_BROKER, name, "no hvsockd was found to look it up", "hvsock doctor");
-        return fail(exit_code_of(error), name, error == ENOENT ? absent : strerror(error), next);
+        return fail(exit_code_of(error), name, error == ENOENT ? absent : strerror(error), advice_on_host(next));
 }
 
 int partition_named(const char *text, GUID *ret_vm_id) {

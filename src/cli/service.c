@@ -29,8 +29,10 @@ static int run_add(const struct invocation *invocation) {
         } else {
                 struct json_object *service = field(reply, "service");
                 printf("%s\n", printable(field_text(service, "id")));
-                for (size_t i = 0; i < field_count(service, "problems"); i++)
-                        warn(field_text(service, "name"), "%s", field_text(field_at(service, "problems", i), "why"));
+                for (size_t i = 0; i < field_count(service, "problems"); i++) {
+                        struct json_object *problem = field_at(service, "problems", i);
+                        fail(EXIT_OK, field_text(service, "name"), field_text(problem, "why"), field_text(problem, "fix"));
+                }
                 r = finish_output();
         }
         json_object_put(reply);

@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/utf16.h"
+#include "cli/advice.h"
 #include "cli/report.h"
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ int service_text_read(const char *path, char **ret_text) {
         bool is_input = strcmp(path, "-") == 0;
         FILE *file = is_input ? stdin : fopen(path, "re");
         if (!file)
-                return fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED, path, strerror(errno), NULL);
+                return fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_FAILED, path, strerror(errno), advice_help());
         cleanup(freep) char *bytes = malloc(TEXT_MAX + 1);
         size_t length = bytes ? fread(bytes, 1, TEXT_MAX + 1, file) : 0;
         int error = bytes ? ferror(file) ? errno : 0 : ENOMEM;

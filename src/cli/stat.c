@@ -101,7 +101,7 @@ static const struct verb_option options[] = {
 };
 
 const struct verb verb_stat = {.name = "stat",
-                               .synopsis = "[SECONDS]",
+                               .synopsis = "",
                                .summary = "show counters by friendly name: listeners, channels, refusals by cause",
                                .options = options,
                                .arguments_max = 1,

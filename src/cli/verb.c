@@ -140,10 +140,15 @@ static int parse(const struct verb *verb, int count, char **words, struct invoca
         }
         invocation->arguments = words + optind;
         invocation->argument_count = count - optind;
-        if (invocation->argument_count < verb->arguments_min)
-                return usage(verb->name, "an argument is missing");
+        if (invocation->argument_count < verb->arguments_min) {
+                char expected[128];
+                snprintf(expected, sizeof expected, "expected %s", verb->synopsis);
+                return usage(verb->name, expected);
+        }
         if (invocation->argument_count > verb->arguments_max)
-                return usage(words[optind + verb->arguments_max], "one argument too many");
+                return usage(words[optind + verb->arguments_max],
+                             verb->arguments_max ? "one argument too many; a name with spaces stands in quotes"
+                                                 : "one argument too many");
         return EXIT_OK;
 }
 
@@ -163,7 +168,8 @@ static void print_option(const struct verb_option *option, FILE *stream) {
         snprintf(left, sizeof left, "%s--%s%s%s", option->letter ? letter : "    ", option->name,
                  !*argument ? "" : argument_is_optional(option) ? "[=" : " ",
                  argument_is_optional(option) ? argument + 1 : argument);
-        fprintf(stream, "  %-26s %s\n", left, option->summary);
+        bool is_long = strlen(left) > 26;
+        fprintf(stream, "  %-26s%s%*s%s\n", left, is_long ? "\n" : "", is_long ? 29 : 1, "", option->summary);
 }
 
 /* Those that `verb` can end with; all of them when it is NULL. */

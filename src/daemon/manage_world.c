@@ -54,7 +54,7 @@ static void add_problem(struct json_object *problems, bool is_error, const char 
 static void add_file_problem(const struct problem *problem, const char *then, struct json_object *problems) {
         char what[PATH_MAX + 32], fix[PATH_MAX + 32];
         snprintf(what, sizeof what, problem->line ? "%s:%u" : "%s", problem->path, problem->line);
-        snprintf(fix, sizeof fix, "edit %s%s", problem->path, then);
+        snprintf(fix, sizeof fix, "\"${EDITOR:-vi}\" '%s'%s", problem->path, then);
         add_problem(problems, problem->is_error, what, problem->text, fix);
 }
 

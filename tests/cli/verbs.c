@@ -64,6 +64,19 @@ TEST(without_a_broker_the_exit_code_is_5) {
         check_equal(sh_refused("HVSOCK_SOCKET=/nowhere hvsock nc loopback vsock:1 </dev/null"), 5);
 }
 
+TEST(an_error_says_what_was_expected_and_the_next_command) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --service Echo");
+        check(strstr(sh("hvsock why host")->err, "expected FROM TO SERVICE") != NULL);
+        check(strstr(sh("hvsock service add HV Socket Demo")->err, "in quotes") != NULL);
+        check(strstr(sh("hvsock vm add web01")->err, "try: hvsock tree") != NULL);
+        check(strstr(sh("hvsock run web01 -- hvsock nc nobody Echo")->err, "try: on the host: hvsock tree") != NULL);
+        check(strstr(sh("hvsock id Echo")->err, "try: hvsock id -s Echo") != NULL);
+        check(strstr(sh("hvsock service import /nowhere")->err, "try: hvsock service import --help") != NULL);
+        check(strstr(sh("hvsock service add --exec /nowhere X")->err, "/services/") != NULL);
+        sandbox_close(&sandbox);
+}
+
 TEST(a_service_is_added_under_a_new_guid_and_found_by_its_name) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
@@ -138,6 +151,21 @@ TEST(services_are_disabled_enabled_and_removed) {
         check_equal(sh_refused("hvsock service show Echo"), 3);
         check_equal(sh_refused("hvsock service remove Echo"), 3);
         check_equal(sh_refused("hvsock service disable %s", MISSING), 3);
+        sandbox_close(&sandbox);
+}
+
+TEST(a_removed_services_listener_goes_on_within_its_partition) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --service vsock:5=Five");
+        pid_t server = sh_begin("cd %s && exec hvsock nc -lk wildcard vsock:5 </dev/null >got", sandbox.directory);
+        sh_text("echo first | hvsock run web01 -- hvsock nc --wait parent vsock:5");
+        sh_text("hvsock service remove vsock:5");
+        check_equal(sh_refused("echo second | hvsock run web01 -- hvsock nc parent vsock:5"), 4);
+        sh_text("echo third | hvsock nc loopback vsock:5");
+        await_success("cd %s && grep third got", sandbox.directory);
+        check_string(sh_text("cat %s/got", sandbox.directory), "first\nthird");
+        must(kill(server, SIGTERM));
+        sh_end(server);
         sandbox_close(&sandbox);
 }
 

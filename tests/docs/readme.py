@@ -5,9 +5,9 @@
 Types its `sh` blocks into a shell, one after the other, and looks for the lines
 of the `text` block that follows in what that shell printed: an ellipsis stands
 for anything, white space for any white space. The first block, which builds and
-opens the sandbox, is replaced by a sandbox of this build. After a command that
-goes to the background, waits until one more listener is there, as a person who
-types does. Output is TAP.
+opens the sandbox, is replaced by a sandbox of this build. A server is the last
+of its block, which may be pasted whole; before the next block this waits until
+one more listener is there, as a person does. Output is TAP.
 """
 
 import os
@@ -35,21 +35,22 @@ def tutorial():
     section = text[text.index("## Tutorial"):text.index("## On a machine")]
     blocks = re.findall(r"```sh\n(.*?)```\n(?:```text\n(.*?)```)?", section, re.DOTALL)
     assert len(blocks) >= 8, "the tutorial has fewer steps than it had: this test must be mended"
+    for commands, _ in blocks:
+        assert "&\n" not in commands[:-2], f"a block goes on before its server listens: {commands}"
     return [(commands, seen.splitlines()) for commands, seen in blocks]
 
 
 def script(steps):
-    """All steps, each announced, with the waits that a person's typing makes."""
+    """All steps, each announced, with the waits that a person makes between two blocks."""
     lines = ["set -eu", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     for number, (commands, _) in enumerate(steps):
         lines.append(f"echo '== {number}'")
-        for command in commands.splitlines():
-            background = command.endswith("&")
-            if background:
-                lines.append("""had=$(hvsock ls --json | grep -c '"vmIdName"') || true""")
-            lines.append(command)
-            if background:
-                lines.append(WAIT)
+        background = commands.endswith("&\n")
+        if background:
+            lines.append("""had=$(hvsock ls --json | grep -c '"vmIdName"') || true""")
+        lines.append(commands)
+        if background:
+            lines.append(WAIT)
     return "\n".join([*lines, "echo '== end'"])
 
 
