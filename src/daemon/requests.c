@@ -140,13 +140,17 @@ static struct verdict judge(struct client *client, const struct wire_request *re
         }
 }
 
-/* A Unix socket that neither listens nor is connected has nothing queued. */
+/*
+ * A Unix socket that neither listens nor was connected has nothing queued, datagrams apart. Nobody may be asked to
+ * receive: who is receiving already keeps others waiting for as long as it likes.
+ */
 static bool is_empty_socket(int fd) {
-        int domain, listens;
-        socklen_t size = sizeof domain;
+        int domain, type, listens;
+        socklen_t size = sizeof domain, no_address = 0;
         return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX &&
+               getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type != SOCK_DGRAM &&
                getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) == 0 && !listens &&
-               recv(fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EINVAL || errno == ENOTCONN);
+               getpeername(fd, &(struct sockaddr){}, &no_address) < 0 && errno == ENOTCONN;
 }
 
 /* A socket that was bound or connected, or is empty, is closed here, unless that made the loop wait before. */

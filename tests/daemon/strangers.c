@@ -9,11 +9,16 @@
 #include "test.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define HOSTILE 100
@@ -147,6 +152,65 @@ static void push_inside_another(int client) {
 
 TEST(a_refused_socket_with_descriptors_queued_does_not_make_the_loop_wait) {
         check_never_waits(push_inside_another);
+}
+
+/* ---- a lock of the kernel's that a stranger holds ---- */
+
+/* A page whose first access, the kernel's too, waits until the process ends. */
+static void *page_that_never_comes(void) {
+        struct uffdio_api api = {.api = UFFD_API};
+        size_t size = (size_t)sysconf(_SC_PAGESIZE);
+        int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+        if (fd < 0)
+                return NULL;
+        void *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct uffdio_register missing = {.range = {(uintptr_t)page, size}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+        bool waits = page != MAP_FAILED && !ioctl(fd, UFFDIO_API, &api) && !ioctl(fd, UFFDIO_REGISTER, &missing);
+        return waits ? page : NULL;
+}
+
+/* A process that receives from this socket, halfway, and so keeps all other readers waiting; -1 where it may not. */
+static pid_t start_receiving(int fd) {
+        char path[64], line[32] = "";
+        pid_t process = (pid_t)must(fork());
+        if (!process) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                void *page = page_that_never_comes();
+                (void)!(page && recv(fd, page, 1, 0));
+                _exit(0);
+        }
+        snprintf(path, sizeof path, "/proc/%d/wchan", (int)process);
+        until(({
+                int file = open(path, O_RDONLY | O_CLOEXEC);
+                (void)!read(file, line, sizeof line - 1);
+                fd_close(file);
+                !strcmp(line, "handle_userfault") || waitpid(process, NULL, WNOHANG) == process;
+        }));
+        return !strcmp(line, "handle_userfault") ? process : -1;
+}
+
+TEST(a_lent_socket_that_another_process_is_receiving_from_does_not_make_the_loop_wait) {
+        for (unsigned type = SOCK_STREAM; type <= SOCK_SEQPACKET; type++) {
+                struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+                int ends[2];
+                if (socketpair(AF_UNIX, (int)type | SOCK_CLOEXEC, 0, ends) < 0)
+                        continue;
+                must(send(ends[1], "x", 1, 0));
+                pid_t process = start_receiving(ends[0]);
+                if (process < 0)
+                        test_skip("the kernel's faults may not be handled here");
+                bare_new(&world);
+                bare_start(&world);
+                int client = bare_client(&world);
+                check_equal(ask(client, &request, ends[0]), ECONNREFUSED);
+                bare_check_alive(&world);
+                must(kill(process, SIGKILL));
+                must(waitpid(process, NULL, 0));
+                fd_close(ends[0]);
+                fd_close(ends[1]);
+                fd_close(client);
+                bare_end(&world);
+        }
 }
 
 /* ---- running out ---- */
