@@ -4,11 +4,12 @@
  * The management socket and its connections.
  *
  * Theory of operation. A connection has two bounded queues: what it sent and
- * has not been answered, what it was answered and has not read. One request is
- * handled a turn of the loop, and only while nothing waits to be read: a client
- * that sends without reading stops being read, so what it can occupy is one
- * request, one reply and the kernel's buffers. While a request waits for its
- * turn, or a list for its next part, EPOLLOUT brings the connection back at once.
+ * has not been answered, what it was answered and has not read. One request, or
+ * one part of a list, is answered a turn of the loop, whosever it is: those that
+ * are due stand in line, and however many they are, a connect waits for one of
+ * them. Nothing is answered while something waits to be read: a client that
+ * sends without reading stops being read, so what it can occupy is one request,
+ * one reply and the kernel's buffers.
  * A watcher is not read from any more; what happens is queued for it, and past
  * MANAGE_BACKLOG_MAX bytes it is cut off, so that it sees an end rather than a
  * hole.
@@ -38,6 +39,7 @@ static void connection_end(struct manage_connection *connection) {
         loop_remove(manage->world->loop, &connection->source);
         fd_close(connection->fd);
         list_unlink(&connection->link);
+        list_unlink(&connection->due_link);
         manage->connection_count--;
         byte_queue_release(&connection->received);
         byte_queue_release(&connection->unsent);
@@ -88,56 +90,77 @@ static size_t first_message(struct manage_connection *connection) {
         return end ? connection->searched : SIZE_MAX;
 }
 
-static int connection_turn(struct manage_connection *connection, uint32_t events) {
+/* The first request in line, or the next part of the list that the last one asked for. */
+static int connection_answer(struct manage_connection *connection) {
         struct byte_queue *received = &connection->received;
+        int r;
+        if (connection->list) {
+                r = manage_list_continue(connection);
+        } else {
+                size_t length = first_message(connection);
+                r = manage_dispatch(connection, received->bytes + received->start, length);
+                if (r == 0) {
+                        byte_queue_consume(received, length + 1);
+                        connection->searched = 0;
+                }
+        }
+        return r < 0 ? r : connection_write(connection);
+}
+
+static void stand_in_line(struct manage_connection *connection) {
+        struct manage *manage = connection->manage;
+        if (list_is_empty(&connection->due_link))
+                list_append(&manage->due, &connection->due_link);
+        if (!manage->next.deadline_ms)
+                loop_arm(manage->world->loop, &manage->next, 0);
+}
+
+/* What comes next: an answer, reading, or only the end. */
+static int connection_wait(struct manage_connection *connection) {
+        uint32_t wanted = 0;
+        bool has_message = first_message(connection) != SIZE_MAX;
+        if (connection->watches)
+                byte_queue_release(&connection->received);
+        if (byte_queue_length(&connection->unsent) > 0)
+                wanted = EPOLLOUT;
+        else if (connection->list || (has_message && !connection->watches))
+                stand_in_line(connection);
+        else if (connection->ended && !connection->watches)
+                return -EPIPE;
+        else if (!connection->watches)
+                wanted = EPOLLIN;
+        return loop_modify(connection->manage->world->loop, &connection->source, wanted);
+}
+
+static int connection_turn(struct manage_connection *connection, uint32_t events) {
         bool hung_up = events & (EPOLLHUP | EPOLLERR);
         if (connection->broken || (connection->watches && hung_up))
                 return -EPIPE;
-
         int r = 0;
         if (!connection->watches && !connection->ended && first_message(connection) == SIZE_MAX)
                 r = connection_read(connection);
         if (r == 0)
                 r = connection_write(connection);
-        if (r < 0)
-                return r;
-
-        size_t length = first_message(connection);
-        if (length != SIZE_MAX && byte_queue_length(&connection->unsent) == 0 && !connection->watches && !connection->list) {
-                r = manage_dispatch(connection, received->bytes + received->start, length);
-                if (r == 0)
-                        r = connection_write(connection);
-                if (r < 0)
-                        return r;
-                byte_queue_consume(received, length + 1);
-                connection->searched = 0;
-                length = first_message(connection);
-        }
-        if (connection->list && byte_queue_length(&connection->unsent) == 0) {
-                r = manage_list_continue(connection);
-                if (r == 0)
-                        r = connection_write(connection);
-                if (r < 0)
-                        return r;
-        }
-        bool is_owed = byte_queue_length(&connection->unsent) > 0 || connection->list;
-        if (connection->watches)
-                byte_queue_release(received);
-        else if (length == SIZE_MAX && connection->ended && !is_owed)
-                return -EPIPE;
-
-        uint32_t wanted = 0;
-        if (is_owed || (length != SIZE_MAX && !connection->watches))
-                wanted |= EPOLLOUT;
-        else if (!connection->watches)
-                wanted |= EPOLLIN;
-        return loop_modify(connection->manage->world->loop, &connection->source, wanted);
+        return r < 0 ? r : connection_wait(connection);
 }
 
 static int connection_dispatch(struct source *source, uint32_t events) {
         struct manage_connection *connection = container_of(source, struct manage_connection, source);
         if (connection_turn(connection, events) < 0)
                 connection_end(connection);
+        return 0;
+}
+
+static int manage_next(struct timer *timer) {
+        struct manage *manage = container_of(timer, struct manage, next);
+        struct manage_connection *connection = container_of(manage->due.next, struct manage_connection, due_link);
+        if (list_is_empty(&manage->due))
+                return 0;
+        list_unlink(&connection->due_link);
+        if (connection_answer(connection) < 0 || connection_wait(connection) < 0)
+                connection_end(connection);
+        if (!list_is_empty(&manage->due) && !timer->deadline_ms)
+                loop_arm(manage->world->loop, timer, 0);
         return 0;
 }
 
@@ -182,6 +205,7 @@ static int connection_new(struct manage *manage, int *fd) {
                 return r;
         }
         *fd = -1;
+        list_init(&connection->due_link);
         list_append(&manage->connections, &connection->link);
         manage->connection_count++;
         return 0;
@@ -266,8 +290,10 @@ int manage_open(struct world *world, int given_fd) {
                                   .source = {.dispatch = manage_accept, .fd = -1},
                                   .listen_fd = listen_fd,
                                   .is_own = is_own,
-                                  .accept_again = {.expire = manage_accept_again}};
+                                  .accept_again = {.expire = manage_accept_again},
+                                  .next = {.expire = manage_next}};
         list_init(&manage->connections);
+        list_init(&manage->due);
         int r = loop_add(world->loop, &manage->source, listen_fd, EPOLLIN);
         if (r < 0) {
                 free(manage);
@@ -287,6 +313,7 @@ void manage_close(struct world *world) {
         list_for_each_safe(link, &manage->connections)
                 connection_end(container_of(link, struct manage_connection, link));
         loop_disarm(world->loop, &manage->accept_again);
+        loop_disarm(world->loop, &manage->next);
         loop_remove(world->loop, &manage->source);
         if (manage->is_own) {
                 char path[PATH_MAX + 16];

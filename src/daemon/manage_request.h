@@ -23,6 +23,8 @@ struct manage {
         bool is_own;          /* made here: removed at the end */
         struct timer accept_again;
         struct list connections;
+        struct list due;      /* connections that are to be answered, one a turn */
+        struct timer next;
         unsigned connection_count, watcher_count;
 };
 
@@ -41,7 +43,7 @@ struct manage_connection {
         bool broken;  /* nothing more can be told it: ends at its next turn */
         struct byte_queue received, unsent;
         size_t searched; /* bytes of `received` known to hold no NUL */
-        struct list link;
+        struct list link, due_link;
 };
 
 struct request {

@@ -164,18 +164,27 @@ TEST(without_descriptors_to_read_a_directory_its_services_stay_and_it_is_read_la
         end();
 }
 
-/* Calls a method of the management interface, which answers with no error. */
-static void manage(const char *call) {
+/* Calls a method of the management interface: a connection that the answer comes on. */
+static int manage_begin(const char *call) {
         struct sockaddr_un address;
         socklen_t length;
-        char path[PATH_MAX], reply[4096] = "";
-        cleanup(fd_closep) int directory_fd = -1, fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        char path[PATH_MAX];
+        cleanup(fd_closep) int directory_fd = -1;
+        int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         bare_path(&world, "runtime/manage", path);
         check_ok(address_of_path(path, &address, &length, &directory_fd));
         must(connect(fd, (struct sockaddr *)&address, length));
-        must(send(fd, call, strlen(call) + 1, MSG_NOSIGNAL));
+        must(send(fd, call, strlen(call), MSG_NOSIGNAL));
+        return fd;
+}
+
+/* Sends the NUL, and hears of no error. */
+static void manage_end(int fd) {
+        char reply[4096] = "";
+        must(send(fd, "", 1, MSG_NOSIGNAL));
         must(recv(fd, reply, sizeof reply - 1, 0));
         check_string(reply, "{\"parameters\":{}}");
+        fd_close(fd);
 }
 
 TEST(a_removed_service_does_not_come_back_from_a_file_named_in_capitals) {
@@ -184,9 +193,38 @@ TEST(a_removed_service_does_not_come_back_from_a_file_named_in_capitals) {
         bare_write(&world, "lower/5E00001C-0000-4000-8000-000000000001.conf", "Format=1\nElementName=Lower\n");
         bare_start(&world);
         client = bare_client(&world);
-        manage("{\"method\":\"io.hvsock.RemoveService\",\"parameters\":{\"service\":\"Upper\"}}");
+        manage_end(manage_begin("{\"method\":\"io.hvsock.RemoveService\",\"parameters\":{\"service\":\"Upper\"}}"));
         check_equal(find("Upper"), ENOENT);
         check_equal(find("Lower"), ENOENT);
+        end();
+}
+
+TEST(of_many_that_manage_at_once_no_more_than_one_goes_before_a_client) {
+        static const char call[] = "{\"method\":\"io.hvsock.AddService\",\"parameters\":{\"name\":\"Number %u\"}}";
+        int fds[16];
+        char text[128];
+        begin();
+        for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++) {
+                snprintf(text, sizeof text, call, i);
+                fds[i] = manage_begin(text);
+        }
+        check_equal(find("nobody"), ENOENT);
+        /* All that they wait for comes in one turn of the broker's loop, before the client's request. */
+        must(kill(world.broker, SIGSTOP));
+        for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
+                must(send(fds[i], "", 1, MSG_NOSIGNAL));
+        struct wire_request request = request_of(WIRE_RESOLVE_SERVICE);
+        struct wire_reply reply;
+        strcpy(request.name, "Number 1");
+        tell(client, &request, -1);
+        must(kill(world.broker, SIGCONT));
+        hear(client, &reply);
+        check_equal(reply.error, ENOENT);
+        for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++) {
+                snprintf(text, sizeof text, "Number %u", i);
+                until(find(text) == 0);
+                fd_close(fds[i]);
+        }
         end();
 }
 
