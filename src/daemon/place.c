@@ -39,7 +39,7 @@ int place_directory(const char *path, mode_t mode, int *ret_fd) {
         cleanup(fd_closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (fd < 0 || fstat(fd, &status) < 0)
                 return -errno;
-        if (status.st_uid != geteuid())
+        if (status.st_uid != geteuid() || status.st_mode & S_ISVTX)
                 return -EPERM;
         if ((status.st_mode & 07777) != mode && fchmod(fd, mode) < 0)
                 return -errno;

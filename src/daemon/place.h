@@ -8,7 +8,8 @@
 /*
  * Makes `path` and what is missing above it; `path` gets `mode`, whatever the
  * umask. A directory that is another user's is -EPERM: who owns a directory can
- * replace what is in it. *ret_fd, an O_PATH descriptor, may be NULL.
+ * replace what is in it. So is a sticky one, as /tmp, which many share and none
+ * may take the others from. *ret_fd, an O_PATH descriptor, may be NULL.
  */
 int place_directory(const char *path, mode_t mode, int *ret_fd);
 

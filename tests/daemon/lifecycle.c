@@ -212,6 +212,16 @@ TEST(a_name_that_one_broker_gave_is_honoured_by_the_next) {
         bare_end(&world);
 }
 
+TEST(a_directory_that_many_share_is_left_to_them) {
+        char path[PATH_MAX];
+        bare_new(&world);
+        bare_path(&world, "state", path);
+        must(chmod(path, 01777));
+        check(bare_start_in_vain(&world) != 0);
+        check_mode("state", 01777);
+        bare_end(&world);
+}
+
 TEST(a_listener_outlives_a_mistake_in_its_partitions_definition) {
         static const GUID vm = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
         static const char right[] = "Label=vm\nKind=vm\nParent=aaaaaaaa-0000-4000-8000-000000000001\n";
