@@ -2,25 +2,36 @@
 
 /* Users and groups by name. */
 
+#include "base/fd.h"
 #include "daemon/world.h"
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
 
-#define ENTRY_SIZE 65536 /* a group's entry lists its members */
+#define ENTRY_SIZE 4096u           /* of most */
+#define ENTRY_SIZE_MAX (16u << 20) /* a group's entry lists its members */
+
+/* 0, -ENOENT, or -ERANGE when the entry needs more than `size`. */
+static int look_up(enum principal_kind kind, const char *name, char *buffer, size_t size, uint32_t *ret_id) {
+        struct passwd user, *found_user = NULL;
+        struct group group, *found_group = NULL;
+        int error = kind == PRINCIPAL_USER ? getpwnam_r(name, &user, buffer, size, &found_user)
+                                           : getgrnam_r(name, &group, buffer, size, &found_group);
+        if (error == ERANGE)
+                return -ERANGE;
+        if (!found_user && !found_group)
+                return -ENOENT;
+        *ret_id = found_user ? found_user->pw_uid : found_group->gr_gid;
+        return 0;
+}
 
 int world_principal_lookup(enum principal_kind kind, const char *name, uint32_t *ret_id) {
-        static char buffer[ENTRY_SIZE];
-        if (kind == PRINCIPAL_USER) {
-                struct passwd entry, *found;
-                if (getpwnam_r(name, &entry, buffer, sizeof buffer, &found) || !found)
-                        return -ENOENT;
-                *ret_id = found->pw_uid;
-        } else {
-                struct group entry, *found;
-                if (getgrnam_r(name, &entry, buffer, sizeof buffer, &found) || !found)
-                        return -ENOENT;
-                *ret_id = found->gr_gid;
+        int r = -ERANGE;
+        for (size_t size = ENTRY_SIZE; r == -ERANGE && size <= ENTRY_SIZE_MAX; size *= 4) {
+                cleanup(freep) char *buffer = malloc(size);
+                if (!buffer)
+                        return -ENOMEM;
+                r = look_up(kind, name, buffer, size, ret_id);
         }
-        return 0;
+        return r;
 }

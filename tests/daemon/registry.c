@@ -7,9 +7,11 @@
 #include "base/guid.h"
 #include "test.h"
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -225,6 +227,28 @@ TEST(of_many_that_manage_at_once_no_more_than_one_goes_before_a_client) {
                 until(find(text) == 0);
                 fd_close(fds[i]);
         }
+        end();
+}
+
+TEST(a_group_may_have_more_members_than_fit_in_a_page_or_two) {
+        enum { MEMBERS = 10000 };
+        char path[PATH_MAX];
+        static char text[64 + MEMBERS * 12];
+        if (geteuid() || unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+                test_skip("only root has an /etc/group of its own");
+        bare_new(&world);
+        size_t length = (size_t)sprintf(text, "crowd:x:4242:root");
+        for (unsigned i = 0; i < MEMBERS; i++)
+                length += (size_t)sprintf(text + length, ",member%05u", i);
+        strcpy(text + length, "\n");
+        bare_write(&world, "group", text);
+        bare_path(&world, "group", path);
+        must(mount(path, "/etc/group", NULL, MS_BIND, NULL));
+        bare_service(&world, "services", &SERVICE, "ElementName=Crowded\nConnect=group:crowd\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        check_equal(find("Crowded"), 0);
+        must(umount("/etc/group"));
         end();
 }
 
