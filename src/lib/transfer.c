@@ -63,7 +63,7 @@ struct control {
                 struct cmsghdr header; /* for its alignment */
                 char bytes[CMSG_LEN(sizeof(int))];
         };
-        sa_family_t sender; /* the start of its name, of which nothing is needed but that it is there */
+        struct sockaddr_un sender; /* nothing of it is needed but that it is there; whole, or sanitizers see it overrun */
 };
 
 static ssize_t receive_once(int fd, struct msghdr *message, struct control *control, int flags) {
