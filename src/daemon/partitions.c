@@ -256,9 +256,13 @@ static int definitions_add(struct world *world, const char *path, struct found *
 }
 
 static int make_host(struct world *world, const struct found *found, size_t count, size_t wrong) {
+        unsigned hosts = 0;
         for (size_t i = 0; i < count; i++)
-                if (found[i].definition.kind == HV_PARTITION_HOST)
-                        return 0;
+                hosts += found[i].definition.kind == HV_PARTITION_HOST;
+        if (hosts > 1)
+                log_write(LOG_LEVEL_ERROR, "%u definitions of a host; not choosing one, since all others hang on it", hosts);
+        if (hosts)
+                return hosts > 1 ? -EINVAL : 0;
         if (wrong) {
                 log_write(LOG_LEVEL_ERROR, "no definition of a host; not making one, since it may be one with a mistake in it");
                 return -EINVAL;

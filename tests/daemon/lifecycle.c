@@ -212,6 +212,15 @@ TEST(a_name_that_one_broker_gave_is_honoured_by_the_next) {
         bare_end(&world);
 }
 
+TEST(between_two_hosts_there_is_no_choosing) {
+        static const GUID other = {0xcccccccc, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 9}};
+        bare_new(&world);
+        bare_partition(&world, &other, "Label=copy\nKind=host\n");
+        check(bare_start_in_vain(&world) != 0);
+        check_equal(count_files("state/partitions"), 2);
+        bare_end(&world);
+}
+
 TEST(a_directory_that_many_share_is_left_to_them) {
         char path[PATH_MAX];
         bare_new(&world);
