@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_SIZE 2048 /* a longer line is cut */
+#define LINE_SIZE 2048  /* a longer line is cut */
+#define LOG_WAIT_MS 100 /* for a reader that is slow; no more until it reads again */
 
 enum log_level log_threshold = LOG_LEVEL_INFO;
 
@@ -29,6 +31,14 @@ static bool stderr_is_journal(void) {
                         status.st_dev == device && status.st_ino == inode;
         }
         return known;
+}
+
+/* Where there is room at all, there is for a line. A pipe or a terminal that nobody reads is waited for once. */
+static bool stderr_has_room(void) {
+        static bool is_stalled;
+        struct pollfd writable = {.fd = STDERR_FILENO, .events = POLLOUT};
+        is_stalled = poll(&writable, 1, is_stalled ? 0 : LOG_WAIT_MS) != 1;
+        return !is_stalled;
 }
 
 __attribute__((format(printf, 2, 0))) static void write_line(enum log_level level, const char *format, va_list values) {
@@ -47,7 +57,7 @@ __attribute__((format(printf, 2, 0))) static void write_line(enum log_level leve
                 if ((unsigned char)*c < ' ' || *c == 0x7f)
                         *c = '?';
         line[start + length] = '\n';
-        if (write(STDERR_FILENO, line, start + length + 1) < 0) {
+        if (!stderr_has_room() || write(STDERR_FILENO, line, start + length + 1) < 0) {
                 /* There is nowhere left to say so. */
         }
         errno = saved;

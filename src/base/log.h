@@ -3,8 +3,9 @@
 
 /*
  * The daemon's log: standard error, with syslog priorities ("<6>") when
- * $JOURNAL_STREAM says that it is the journal. What a stranger can cause is limited in rate. Never
- * used by libhvsock.
+ * $JOURNAL_STREAM says that it is the journal. Lines that whoever reads it makes
+ * no room for are lost: nobody waits for it. What a stranger can cause is limited in
+ * rate. Never used by libhvsock.
  */
 
 enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };

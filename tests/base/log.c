@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "test.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -53,6 +54,28 @@ TEST(a_line_bears_the_programs_name) {
         divert_log();
         log_write(LOG_LEVEL_INFO, "hello %d", 42);
         expect_line("hello 42");
+}
+
+TEST(a_line_that_nobody_makes_room_for_is_lost_and_makes_nobody_wait) {
+        int ends[2];
+        must(pipe2(ends, O_CLOEXEC));
+        must(fcntl(ends[0], F_SETPIPE_SZ, 4096));
+        int old = (int)must(dup(STDERR_FILENO));
+        must(dup2(ends[1], STDERR_FILENO));
+        alarm(20); /* the runner's clock stands still, too */
+        for (unsigned i = 0; i < 1000; i++)
+                log_write(LOG_LEVEL_INFO, "line %u", i);
+        alarm(0);
+        must(dup2(old, STDERR_FILENO));
+        close(old);
+        close(ends[1]);
+        char text[8192], first[64];
+        ssize_t length = must(read(ends[0], text, sizeof text - 1));
+        text[length] = 0;
+        snprintf(first, sizeof first, "%s: line 0\n", program_invocation_short_name);
+        check(!strncmp(text, first, strlen(first)));
+        check(text[length - 1] == '\n');
+        close(ends[0]);
 }
 
 TEST(a_line_below_the_threshold_is_not_written) {
