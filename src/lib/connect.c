@@ -19,8 +19,7 @@
 
 /*
  * The type of a socket that is not connected; -EISCONN for one that is, or was.
- * Of all sockets that come here most are new streams, and one call tells those
- * from all others: their receive fails with EINVAL.
+ * One call tells a new stream from all others: its receive fails with EINVAL.
  */
 static int unconnected_type(int fd, int *ret_type) {
         if (recv(fd, NULL, 0, MSG_PEEK | MSG_DONTWAIT) < 0) {
@@ -66,33 +65,43 @@ static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struc
         return r;
 }
 
-static int connect_socket(int fd, const struct sockaddr *address, socklen_t length) {
-        SOCKADDR_HV asked;
+static int ask(int fd, int type, const SOCKADDR_HV *address, struct wire_reply *ret_reply) {
         struct socket_state state;
-        struct wire_reply reply = {};
-        int type;
-        refusal_clear();
-        int r = address_take(address, length, &asked);
-        if (!r)
-                r = unconnected_type(fd, &type);
-        if (r < 0)
-                return r;
         state_read(fd, &state);
         struct wire_request request = {
                 .header.type = WIRE_CONNECT,
-                .vm_id = asked.VmId,
-                .service_id = asked.ServiceId,
+                .vm_id = address->VmId,
+                .service_id = address->ServiceId,
                 .socket_type = (uint32_t)type,
                 .flags = state.flags & STATE_PASSTHRU ? WIRE_CONNECT_PASSTHRU : 0,
         };
         closed_take(&request);
-        r = lend(fd, &request, state.connect_timeout_ms, &reply);
-        if (!reply.header.type)
+        int r = lend(fd, &request, state.connect_timeout_ms, ret_reply);
+        if (!ret_reply->header.type)
                 closed_give_back(&request);
         if (!r)
-                hint_set(fd, reply.header.type ? HINT_CONNECTOR : HINT_NONE, &reply.service_id);
-        if (reply.error && socket_is_connected(fd))
-                return -EISCONN; /* another thread was quicker */
+                hint_set(fd, ret_reply->header.type ? HINT_CONNECTOR : HINT_NONE, &ret_reply->service_id);
+        return r;
+}
+
+static int connect_socket(int fd, const struct sockaddr *address, socklen_t length) {
+        SOCKADDR_HV asked;
+        struct wire_reply reply = {};
+        int type = SOCK_STREAM;
+        refusal_clear();
+        int r = address_take(address, length, &asked);
+        if (!r && !hint_is_new_stream(fd))
+                r = unconnected_type(fd, &type);
+        if (r < 0)
+                return r;
+        r = ask(fd, type, &asked, &reply);
+        if (reply.error) {
+                int asked_as = type, not_new = unconnected_type(fd, &type);
+                if (not_new < 0)
+                        return not_new; /* the hint spoke of another, or another thread was quicker */
+                if (type != asked_as)
+                        r = ask(fd, type, &asked, &reply);
+        }
         if (r < 0)
                 refusal_keep(&reply);
         return r;

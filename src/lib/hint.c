@@ -5,7 +5,6 @@
 #include "lib/hint.h"
 
 #include <stdatomic.h>
-#include <stdbool.h>
 
 #define HINT_HELD (-1)
 
@@ -32,6 +31,10 @@ void hint_set(int fd, enum hint hint, const GUID *ephemeral_id) {
         if (ephemeral_id)
                 hints[fd].ephemeral_id = *ephemeral_id;
         release(fd, hint);
+}
+
+bool hint_is_new_stream(int fd) {
+        return fd >= 0 && fd < HINTS && atomic_load_explicit(&hints[fd].hint, memory_order_relaxed) == HINT_NEW_STREAM;
 }
 
 enum hint hint_take(int fd, GUID *ret_ephemeral_id) {

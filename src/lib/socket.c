@@ -33,8 +33,10 @@ int hv_socket(int domain, int type, int protocol) {
         if (protocol != HV_PROTOCOL_RAW)
                 return posix_result(-EPROTOTYPE);
         int fd = socket(AF_UNIX, type, 0);
-        if (fd >= 0 && kind == SOCK_STREAM)
+        if (fd >= 0 && kind == SOCK_STREAM) {
                 (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* so that the peer's abort is seen */
+                hint_set(fd, HINT_NEW_STREAM, NULL);
+        }
         return fd;
 }
 
@@ -74,7 +76,7 @@ static bool is_connector(int fd, GUID *ret_ephemeral_id) {
         struct connector_name name;
         socklen_t length = sizeof address;
         enum hint hint = hint_take(fd, ret_ephemeral_id);
-        if (hint != HINT_NONE)
+        if (hint == HINT_CONNECTOR || hint == HINT_NO_CONNECTOR)
                 return hint == HINT_CONNECTOR;
         if (getsockname(fd, (struct sockaddr *)&address, &length) < 0 || connector_name_decode(&address, length, &name) < 0)
                 return false;

@@ -56,6 +56,27 @@ TEST(a_socket_is_the_same_open_file_throughout) {
         world_end(world);
 }
 
+TEST(a_number_that_was_a_sockets_and_is_anothers_is_taken_for_what_it_is) {
+        struct pair pair = pair_open(SOCK_STREAM);
+        const int others[] = {pair.connector, pair.acceptor, pair.listener, (int)must(open("/dev/null", O_RDWR | O_CLOEXEC))};
+        const int errors[] = {EISCONN, EISCONN, EINVAL, ENOTSOCK};
+        for (unsigned i = 0; i < 4; i++) {
+                int fd = new_socket(SOCK_STREAM);
+                must(dup3(others[i], fd, O_CLOEXEC));
+                check_errno(connect_loopback(fd), errors[i]);
+                must(close(fd));
+        }
+        must(close(others[3]));
+        must(hv_close(pair.listener));
+        pair.listener = new_listener(SOCK_SEQPACKET);
+        int fd = new_socket(SOCK_STREAM), packets = new_socket(SOCK_SEQPACKET);
+        must(dup3(packets, fd, O_CLOEXEC));
+        must(connect_loopback(fd));
+        must(hv_close(fd));
+        must(hv_close(packets));
+        pair_close(&pair);
+}
+
 /* ---- event loops ---- */
 
 static int watch(int fd, uint32_t events) {
