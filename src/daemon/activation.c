@@ -13,6 +13,7 @@
 #include "broker/text.h"
 #include "daemon/lend.h"
 #include "daemon/probe.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,7 +43,7 @@ static void unbind(struct on_demand *on_demand) {
         struct listener *listener = broker_listener_find(world->broker, on_demand->partition, &HV_GUID_WILDCARD,
                                                          &on_demand->used.service_id);
         loop_remove(world->loop, &on_demand->source);
-        on_demand->fd = fd_close(on_demand->fd);
+        watchdog_closep(&on_demand->fd);
         if (listener && listener->on_demand && !listener_is_alive(world, listener)) {
                 on_demand->binding = true; /* it must not take its own place */
                 listener_forget(world, listener);
@@ -282,7 +283,7 @@ static void start_connected_program(struct on_demand *on_demand) {
         struct sockaddr_un address;
         socklen_t length = sizeof address;
         struct connector_name peer;
-        cleanup(fd_closep) int fd = accept4(on_demand->fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
+        cleanup(watchdog_closep) int fd = accept4(on_demand->fd, (struct sockaddr *)&address, &length, SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
                 loop_arm(on_demand->world->loop, &on_demand->hold, ACTIVATION_PAUSE_MIN_MS);
                 watch(on_demand);

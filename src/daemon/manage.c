@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,7 +38,7 @@ static void connection_end(struct manage_connection *connection) {
         if (connection->watches && --manage->watcher_count == 0)
                 world_watch_closes(manage->world, false);
         loop_remove(manage->world->loop, &connection->source);
-        fd_close(connection->fd);
+        watchdog_closep(&connection->fd);
         list_unlink(&connection->link);
         list_unlink(&connection->due_link);
         manage->connection_count--;
@@ -56,6 +57,7 @@ static int connection_read(struct manage_connection *connection) {
         int r = byte_queue_reserve(received, room < READ_SIZE ? room : READ_SIZE, MANAGE_MESSAGE_MAX + 1);
         if (r < 0)
                 return r;
+        watchdog_guard(); /* descriptors that came, for which there is no room, are closed within this call */
         ssize_t length = recv(connection->fd, received->bytes + received->end, room < READ_SIZE ? room : READ_SIZE,
                               MSG_DONTWAIT);
         if (length < 0)

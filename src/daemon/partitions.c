@@ -14,6 +14,7 @@
 #include "daemon/clients.h"
 #include "daemon/definitions.h"
 #include "daemon/place.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -141,7 +142,7 @@ static int door_open(struct world *world, struct partition *partition) {
 
 static void door_close(struct door *door) {
         loop_remove(door->world->loop, &door->source);
-        fd_close(door->fd);
+        watchdog_closep(&door->fd);
         list_unlink(&door->link);
         door->partition->shell = NULL;
         free(door);

@@ -23,3 +23,9 @@ void watchdog_close(void);
 void watchdog_guard(void);
 /* Closes under guard. Whether that had to be interrupted. */
 bool watchdog_close_descriptor(int fd);
+/* For cleanup(): of a socket in which strangers may have queued what lingers. */
+static inline void watchdog_closep(int *fd) {
+        if (*fd >= 0)
+                (void)watchdog_close_descriptor(*fd);
+        *fd = -1;
+}

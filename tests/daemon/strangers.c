@@ -6,11 +6,13 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "daemon/doubt.h"
+#include "daemon/watchdog.h"
 #include "test.h"
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -152,6 +154,62 @@ static void push_inside_another(int client) {
 
 TEST(a_refused_socket_with_descriptors_queued_does_not_make_the_loop_wait) {
         check_never_waits(push_inside_another);
+}
+
+/* Stops the broker once the watchdog, which anybody's request wakes, sleeps: nobody else's interrupts a wait. */
+static void stop_broker(void) {
+        bare_check_alive(&world);
+        usleep(10 * WATCHDOG_MS * 1000);
+        must(kill(world.broker, SIGSTOP));
+}
+
+TEST(a_service_whose_program_fails_ends_what_waits_for_it_without_making_the_loop_wait) {
+        int waiting = -1;
+        bare_new(&world);
+        bare_service(&world, "services", &SERVICE, "ElementName=Fails\nExec=/bin/false\n");
+        bare_start(&world);
+        int client = bare_client(&world);
+        until(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, &waiting) == 0);
+        send_lingering(waiting, "x", 1, 1);
+        struct pollfd ended = {.fd = waiting};
+        must(poll(&ended, 1, -1));
+        check(ended.revents & POLLHUP);
+        bare_check_alive(&world);
+        fd_close(deaf[--deaf_count]);
+        fd_close(waiting);
+        fd_close(client);
+        bare_end(&world);
+}
+
+/* A connection to the management interface. */
+static int manage_client(void) {
+        struct sockaddr_un address;
+        socklen_t length;
+        char path[PATH_MAX];
+        cleanup(fd_closep) int directory_fd = -1, fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        bare_path(&world, "runtime/manage", path);
+        check_ok(address_of_path(path, &address, &length, &directory_fd));
+        must(connect(fd, (struct sockaddr *)&address, length));
+        return fd_take(fd);
+}
+
+TEST(the_management_interface_receives_no_descriptor_whose_close_makes_the_loop_wait) {
+        bare_new(&world);
+        bare_start(&world);
+        int client = bare_client(&world), reader = manage_client(), closer = manage_client();
+        stop_broker();
+        send_lingering(reader, "{", 1, 1);
+        must(send(closer, "garbage", sizeof "garbage", 0));
+        send_lingering(closer, "x", 1, 1);
+        must(kill(world.broker, SIGCONT));
+        bare_check_alive(&world);
+        bare_check_alive(&world);
+        while (deaf_count)
+                fd_close(deaf[--deaf_count]);
+        fd_close(closer);
+        fd_close(reader);
+        fd_close(client);
+        bare_end(&world);
 }
 
 /* ---- a lock of the kernel's that a stranger holds ---- */
