@@ -4,6 +4,7 @@
 
 #include "lib/revocation.h"
 
+#include "base/fd.h"
 #include "base/guid.h"
 #include "lib/address.h"
 #include "lib/connection.h"
@@ -12,6 +13,7 @@
 #include "lib/lock.h"
 #include "lib/state.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -56,28 +58,52 @@ struct answer {
         bool is_missing; /* then nothing more is asked: each question may take as long as this one did */
 };
 
+/* The address at which it listens or was connected. Whether it is a listener or channel of ours. */
+static bool read_address(int fd, GUID *ret_vm_id, GUID *ret_service_id) {
+        struct endpoint endpoint;
+        if (endpoint_read(fd, &endpoint) < 0 || endpoint.role == ROLE_NEW)
+                return false;
+        *ret_vm_id = endpoint.role == ROLE_CONNECTOR ? endpoint.connector.dialled_vm_id : endpoint.listener.vm_id;
+        *ret_service_id = endpoint.listener.service_id;
+        return true;
+}
+
+static bool is_at_address_of(const struct answer *answer, int fd) {
+        GUID vm_id, service_id;
+        return read_address(fd, &vm_id, &service_id) && guid_equal(&answer->vm_id, &vm_id) &&
+               guid_equal(&answer->service_id, &service_id);
+}
+
+/* While the broker was asked another thread may have closed it, and the number be another's: a copy stays what it is. */
+static void end(int fd, const struct answer *answer) {
+        if (!is_at_address_of(answer, fd)) /* a file's locks would go with its copy */
+                return;
+        cleanup(fd_closep) int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        int held = copy < 0 && errno == EMFILE ? fd : copy;
+        if (!is_at_address_of(answer, held))
+                return;
+        (void)state_set(held, STATE_RESET);
+        (void)shutdown(held, SHUT_RDWR);
+}
+
 static void end_if_revoked(int fd, void *argument) {
         struct answer *answer = argument;
-        struct endpoint endpoint;
-        if (answer->is_missing || endpoint_read(fd, &endpoint) < 0 || endpoint.role == ROLE_NEW)
+        GUID vm_id, service_id;
+        if (answer->is_missing || !read_address(fd, &vm_id, &service_id))
                 return;
-        const GUID *vm_id = endpoint.role == ROLE_CONNECTOR ? &endpoint.connector.dialled_vm_id : &endpoint.listener.vm_id;
-        const GUID *service_id = &endpoint.listener.service_id;
-        if (!guid_equal(&answer->vm_id, vm_id) || !guid_equal(&answer->service_id, service_id)) {
-                struct wire_request request = {.header.type = WIRE_CHECK, .vm_id = *vm_id, .service_id = *service_id};
+        if (!guid_equal(&answer->vm_id, &vm_id) || !guid_equal(&answer->service_id, &service_id)) {
+                struct wire_request request = {.header.type = WIRE_CHECK, .vm_id = vm_id, .service_id = service_id};
                 struct wire_reply reply;
                 int r = control_ask(&request, -1, REVOCATION_WAIT_MS, &reply);
                 *answer = (struct answer){
-                        .vm_id = *vm_id,
-                        .service_id = *service_id,
+                        .vm_id = vm_id,
+                        .service_id = service_id,
                         .must_end = r == -EINVAL,
                         .is_missing = r < 0 && r != -EINVAL,
                 };
         }
-        if (answer->must_end) {
-                (void)state_set(fd, STATE_RESET);
-                (void)shutdown(fd, SHUT_RDWR);
-        }
+        if (answer->must_end)
+                end(fd, answer);
 }
 
 static bool may_ask(uint64_t counter) {

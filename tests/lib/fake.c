@@ -27,6 +27,7 @@ _Atomic enum misdeed fake_misdeed;
 atomic_uint fake_misdeeds_left, fake_connections, fake_requests[WIRE_TYPE_MAX + 1], fake_closed_told,
         fake_lent_blocking;
 atomic_bool fake_revoked;
+void (*_Atomic fake_at_check)(void);
 _Atomic uint32_t fake_last_flags;
 
 static char directory[64];
@@ -86,6 +87,8 @@ static void serve(const struct wire_request *request, int fd, struct wire_reply 
                 reply->error = (uint32_t)connect_lent(request, fd, &reply->service_id);
                 break;
         case WIRE_CHECK:
+                if (fake_at_check)
+                        fake_at_check();
                 reply->error = atomic_load(&fake_revoked) ? EINVAL : 0;
                 reply->rule = reply->error ? RULE_DISABLED : 0;
                 break;

@@ -33,6 +33,7 @@ enum misdeed {
 extern _Atomic enum misdeed fake_misdeed;
 extern atomic_uint fake_misdeeds_left;  /* then it is honest again; UINT_MAX: always */
 extern atomic_bool fake_revoked;        /* what WIRE_CHECK is told */
+extern void (*_Atomic fake_at_check)(void); /* called before WIRE_CHECK is answered; may be NULL */
 extern atomic_uint fake_connections;    /* accepted so far */
 extern atomic_uint fake_requests[];     /* by type */
 extern atomic_uint fake_closed_told;    /* ephemeral ids in requests */

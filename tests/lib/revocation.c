@@ -365,6 +365,31 @@ static void check_echo(int fd) {
         check_equal(must(hv_recv(fd, text, sizeof text, 0)), 4);
 }
 
+static int asked_about, stranger;
+
+static void put_stranger_in_its_place(void) {
+        fake_at_check = NULL;
+        must(dup2(stranger, asked_about));
+}
+
+TEST(what_took_a_listeners_number_while_the_broker_was_asked_is_left_alone) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        int ends[2];
+        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+        stranger = ends[0];
+        asked_about = pair.listener; /* the lowest number, which is looked at first */
+        fake_at_check = put_stranger_in_its_place;
+        disable();
+        check_ended(pair.connector);
+        check_equal(must(send(ends[1], "x", 1, MSG_NOSIGNAL)), 1);
+        check_equal(must(send(ends[0], "x", 1, MSG_NOSIGNAL)), 1);
+        close(ends[0]);
+        close(ends[1]);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 TEST(without_a_broker_an_inherited_channel_works) {
         fake_start();
         struct fake_pair pair = fake_pair(SOCK_STREAM);
