@@ -77,7 +77,7 @@ static int ask(int fd, int type, const SOCKADDR_HV *address, struct wire_reply *
         };
         closed_take(&request);
         int r = lend(fd, &request, state.connect_timeout_ms, ret_reply);
-        if (!ret_reply->header.type)
+        if (ret_reply->header.type != (WIRE_CONNECT | WIRE_REPLY)) /* a refused hello's has another */
                 closed_give_back(&request);
         if (!r)
                 hint_set(fd, ret_reply->header.type ? HINT_CONNECTOR : HINT_NONE, &ret_reply->service_id);

@@ -220,6 +220,24 @@ TEST(closed_channels_that_were_told_in_vain_are_told_again) {
         fake_end();
 }
 
+TEST(closed_channels_are_kept_for_a_broker_that_refuses_even_a_hello) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        int fd = fake_socket(SOCK_STREAM);
+        must(hv_close(pair.connector));
+        pair.connector = -1;
+        fake_die();
+        fake_start();
+        fake_misbehave(REFUSES_HELLO, 1);
+        check_errno(fake_connect(fd), ENOBUFS);
+        check_equal(fake_closed_told, 0);
+        must(fake_connect(fd));
+        check_equal(fake_closed_told, 1);
+        must(hv_close(fd));
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 /* Ephemeral ServiceIds that were told so far, those included that wait for the next connect. */
 static unsigned told(int listener) {
         check_works(listener, fake_socket(SOCK_STREAM));
