@@ -194,16 +194,17 @@ bool connection_is_ours(const struct connection *connection) {
         return connection->pid == process_id() && connection->euid == geteuid() && is_still_there(connection);
 }
 
-static int send_request(struct connection *connection, struct wire_request *request, int lent_fd, int flags) {
+static int send_request(struct connection *connection, struct wire_request *request, int lent_fd, int flags,
+                        int64_t deadline_ms) {
         uint8_t packet[WIRE_PACKET_MAX];
         request->header.major = WIRE_MAJOR;
         request->header.minor = WIRE_MINOR;
         request->header.serial = ++connection->serial;
         size_t length = wire_encode_request(request, packet);
         int r;
-        do
-                r = packet_send(connection->fd, packet, length, lent_fd, flags);
-        while (r == -EINTR);
+        while ((r = packet_send(connection->fd, packet, length, lent_fd, flags)) == -EINTR)
+                if ((r = wait_for_the_rest(connection, deadline_ms)) < 0)
+                        return r;
         switch (r) {
         case -EPIPE:
                 return -ECONNRESET;
@@ -250,7 +251,7 @@ int connection_ask(struct connection *connection, struct wire_request *request, 
         int64_t deadline_ms = monotonic_ms() + wait_ms;
         int r = set_wait(connection, wait_ms);
         if (!r)
-                r = send_request(connection, request, lent_fd, 0);
+                r = send_request(connection, request, lent_fd, 0, deadline_ms);
         if (!r)
                 r = receive_packet(connection, deadline_ms, packet, &length, request->header.type == WIRE_HELLO ? &fd : NULL);
         if (!r)
@@ -266,5 +267,5 @@ int connection_ask(struct connection *connection, struct wire_request *request, 
 }
 
 int connection_tell(struct connection *connection, struct wire_request *request) {
-        return send_request(connection, request, -1, MSG_DONTWAIT);
+        return send_request(connection, request, -1, MSG_DONTWAIT, 0); /* which nothing interrupts */
 }

@@ -5,15 +5,18 @@
 #include "fake.h"
 #include "test.h"
 #include "wire/message.h"
+#include "wire/name.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -265,6 +268,55 @@ TEST(signals_do_not_lengthen_the_wait_for_a_broker_that_takes_no_connections) {
         close(first);
         close(full);
         must(hv_close(fd));
+        fake_end();
+}
+
+/* Tells a broker that reads nothing of closed channels, until there is no room for more. */
+static void fill_connection(int connection) {
+        struct connector_name name = {.dial_back_vm_id = HV_GUID_LOOPBACK, .dialled_vm_id = HV_GUID_LOOPBACK};
+        int least = 0, size = 0, queued = 0;
+        socklen_t length = sizeof size;
+        must(setsockopt(connection, SOL_SOCKET, SO_SNDBUF, &least, sizeof least));
+        must(getsockopt(connection, SOL_SOCKET, SO_SNDBUF, &size, &length));
+        while (queued < size) {
+                struct sockaddr_un address;
+                name.ephemeral_id.Data1++;
+                length = connector_name_encode(&name, &address);
+                int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+                must(bind(fd, (struct sockaddr *)&address, length));
+                must(hv_close(fd));
+                must(ioctl(connection, SIOCOUTQ, &queued));
+        }
+}
+
+TEST(signals_do_not_lengthen_the_wait_for_a_broker_that_reads_nothing) {
+        fake_start();
+        fake_die();
+        pid_t broker = (pid_t)must(fork());
+        if (!broker) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                fake_start();
+                for (;;)
+                        pause();
+        }
+        struct sigaction action = {.sa_handler = nothing}, ignored = {.sa_handler = SIG_IGN};
+        struct itimerval interval = {{.tv_usec = 10000}, {.tv_usec = 10000}}, none = {};
+        GUID guid;
+        while (hv_partition_by_name("known", &guid) < 0)
+                usleep(1000);
+        must(kill(broker, SIGSTOP));
+        must(waitpid(broker, NULL, WUNTRACED));
+        fill_connection(library_descriptor());
+        int fd = socket_with_timeout(100);
+        must(sigaction(SIGALRM, &action, NULL));
+        must(setitimer(ITIMER_REAL, &interval, NULL));
+        check_errno(fake_connect(fd), ETIMEDOUT); /* at all */
+        must(setitimer(ITIMER_REAL, &none, NULL));
+        must(sigaction(SIGALRM, &ignored, NULL));
+        must(kill(broker, SIGKILL));
+        must(waitpid(broker, NULL, 0));
+        must(hv_close(fd));
+        fake_start();
         fake_end();
 }
 
