@@ -198,14 +198,28 @@ const struct verb verb_complete = {.name = "__complete",
 /*
  * A name with a space in it needs quoting, which readline does for what it believes to be files, whichever quote is
  * open; it would also add a slash to a verb that is the name of a directory here, so it is told so only then.
+ * Readline ends a word at each ":" and "=" that is not quoted: "vsock:5" comes as three, is joined, and of what is
+ * offered only the part after the last of them is what it has to put in.
  */
 static const char bash_script[] =
         "_hvsock() {\n"
-        "        local -a offered words=(\"${COMP_WORDS[@]}\")\n"
-        "        local word=${COMP_WORDS[COMP_CWORD]#[\\\"\\']}\n"
+        "        local -a offered words=()\n"
+        "        local piece word before= joins=\n"
+        "        for piece in \"${COMP_WORDS[@]:0:COMP_CWORD+1}\"; do\n"
+        "                if [[ ( $joins && $piece || $piece == [:=]* ) && ${#words[@]} -gt 0 ]]; then\n"
+        "                        before=${words[-1]}\n"
+        "                        words[-1]+=$piece\n"
+        "                else\n"
+        "                        before=\n"
+        "                        words+=(\"$piece\")\n"
+        "                fi\n"
+        "                joins=\n"
+        "                [[ $piece != [:=]* ]] || joins=1 before=${words[-1]}\n"
+        "        done\n"
+        "        word=${words[-1]#[\\\"\\']}\n"
         "        word=${word//\\\\/}\n"
-        "        words[COMP_CWORD]=$word\n"
-        "        mapfile -t offered < <(hvsock __complete \"$COMP_CWORD\" \"${words[@]}\" 2>/dev/null)\n"
+        "        words[-1]=$word\n"
+        "        mapfile -t offered < <(hvsock __complete $((${#words[@]} - 1)) \"${words[@]}\" 2>/dev/null)\n"
         "        COMPREPLY=(\"${offered[@]}\")\n"
         "        case ${offered[*]} in\n"
         "        :files)\n"
@@ -218,6 +232,7 @@ static const char bash_script[] =
         "                        [[ $word != *[!A-Za-z0-9_./-]* ]] || compopt -o filenames 2>/dev/null\n"
         "                done ;;\n"
         "        esac\n"
+        "        COMPREPLY=(\"${COMPREPLY[@]#\"$before\"}\")\n"
         "}\n"
         "complete -F _hvsock hvsock\n";
 

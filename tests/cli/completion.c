@@ -72,6 +72,30 @@ TEST(bash_completes_a_name_with_spaces_in_open_quotes_too) {
         sandbox_close(&sandbox);
 }
 
+TEST(bash_takes_a_word_with_a_colon_for_one) {
+        if (sh("command -v bash script")->code != 0)
+                test_skip("no bash, or no script to give it a terminal");
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service Echo --service =db:main");
+        sh_text("cd %s && hvsock completion bash >rc && mkfifo typed", sandbox.directory);
+        pid_t shell = sh_begin("cd %s && exec script -qc 'bash --noprofile --rcfile rc -i' /dev/null <typed >screen 2>&1",
+                               sandbox.directory);
+        sh_text("cd %s && printf 'hvsock() { echo \"$*\" >>asked; command hvsock \"$@\"; }\\n"
+                "hvsock nc --help vsock:5 Ec\\t\\n"
+                "hvsock sandbox --service vsock:5=Five --verb\\t --help\\n"
+                "hvsock service show --help db:ma\\t\\n"
+                "hvsock service show --help db:\\t\\n"
+                "exit\\n' >typed",
+                sandbox.directory);
+        sh_end(shell);
+        check_string(sh_text("cd %s && grep -v __complete asked", sandbox.directory),
+                     "nc --help vsock:5 Echo\n"
+                     "sandbox --service vsock:5=Five --verbose --help\n"
+                     "service show --help db:main\n"
+                     "service show --help db:main");
+        sandbox_close(&sandbox);
+}
+
 TEST(bash_quotes_what_it_completes) {
         if (sh("command -v bash script")->code != 0)
                 test_skip("no bash, or no script to give it a terminal");
