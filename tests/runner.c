@@ -13,6 +13,8 @@
  * shared with the runner: an exit status of 0 alone proves nothing, since a test
  * that calls exit() never got to its last check. The runner is a subreaper too:
  * what outlives the test's process comes to the runner, which kills it by pid.
+ * What is killed cannot tidy up: $TMPDIR is a directory of this run, and goes
+ * with all that is in it.
  *
  * Sanitizers write their findings to files (log_path), so that a finding in any
  * process of a test fails the test, wherever that process's stderr went. GCC's
@@ -25,6 +27,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -384,6 +387,21 @@ static void divert_findings(char **argv) {
 static void divert_findings(char **argv) {}
 #endif
 
+/* Open to all: tests become other users. */
+static void make_temporary(char ret_path[PATH_MAX]) {
+        const char *parent = getenv("TMPDIR");
+        snprintf(ret_path, PATH_MAX, "%s/tests-XXXXXX", parent && *parent == '/' ? parent : "/tmp");
+        if (!mkdtemp(ret_path) || chmod(ret_path, 01777) < 0 || setenv("TMPDIR", ret_path, 1) < 0) {
+                printf("Bail out! %s: %s\n", ret_path, strerror(errno));
+                exit(1);
+        }
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place) {
+        remove(path);
+        return 0;
+}
+
 static bool wanted(const struct test *test, char **names) {
         if (!*names)
                 return true;
@@ -424,10 +442,13 @@ int main(int argc, char **argv) {
         sigaddset(&child, SIGCHLD);
         sigprocmask(SIG_BLOCK, &child, NULL);
 
+        char temporary[PATH_MAX];
+        make_temporary(temporary);
         printf("1..%u\n", count);
         for (const struct test *const *test = __start_hvsock_tests; test < __stop_hvsock_tests; test++)
                 if (wanted(*test, argv + 1) && !run_test(*test, ++number))
                         failed++;
+        nftw(temporary, remove_entry, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
         if (*findings_directory)
                 rmdir(findings_directory);
         return failed ? 1 : 0;
