@@ -18,10 +18,12 @@ static int fail(const char *what) {
         perror(what);
         if (hv_last_refusal(&refusal) == 0 && refusal.text[0])
                 fprintf(stderr, "%s\n", refusal.text);
+        if (!strcmp(refusal.rule_name, "not-registered"))
+                fprintf(stderr, "  try: on the host: hvsock service add --id '<GUID>' '<NAME>'\n");
         else if (error == ENOENT)
-                fprintf(stderr, "nothing has this name: see hvsock tree, hvsock service list\n");
+                fprintf(stderr, "nothing has this name\n  try: on the host: hvsock tree; hvsock service list\n");
         else if (error == ENETDOWN)
-                fprintf(stderr, "no hvsockd was found: see hvsock doctor\n");
+                fprintf(stderr, "no hvsockd was found\n  try: hvsock doctor\n");
         return 1;
 }
 

@@ -77,6 +77,23 @@ TEST(an_error_says_what_was_expected_and_the_next_command) {
         sandbox_close(&sandbox);
 }
 
+TEST(an_example_that_fails_says_the_next_command) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--vm web01 --service Echo");
+        static const char unknown[] = "0badcafe-0000-4000-8000-000000000000";
+        check(strstr(sh("$HVSOCK_BUILD/examples/echo_server Nope")->err,
+                     "try: on the host: hvsock service add 'Nope'\n") != NULL);
+        check(strstr(sh("$HVSOCK_BUILD/examples/echo_server %s", unknown)->err,
+                     "try: on the host: hvsock service add --id") != NULL);
+        check(strstr(sh("$HVSOCK_BUILD/examples/echo_client web01 hi %s", unknown)->err,
+                     "hvsock service add --id") != NULL);
+        check(strstr(sh("$HVSOCK_BUILD/examples/echo_client nobody hi Echo")->err,
+                     "try: on the host: hvsock tree") != NULL);
+        check(strstr(sh("HVSOCK_SOCKET=/nowhere $HVSOCK_BUILD/examples/echo_server")->err,
+                     "try: hvsock doctor\n") != NULL);
+        sandbox_close(&sandbox);
+}
+
 TEST(a_service_is_added_under_a_new_guid_and_found_by_its_name) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
