@@ -93,21 +93,28 @@ int hv_close(int fd) {
         return close(fd);
 }
 
-/* Bytes that a receive can give: what the kernel counts, less the peer's mark. */
-static int count_readable(int fd, int *ret_count) {
+/* Only what an ended peer sent can hold its mark, which comes with a descriptor and is the last byte. */
+static bool may_hold_mark(int fd) {
+        struct pollfd end = {.fd = fd};
+        return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
+}
+
+/* Bytes that a receive can give: what the kernel counts, which is all messages, not the next, and the peer's mark. */
+static int count_readable(int fd, int type, int *ret_count) {
         int count;
         if (ioctl(fd, FIONREAD, &count) < 0)
                 return -errno;
-        struct pollfd end = {.fd = fd};
-        if (count > 0 && poll(&end, 1, 0) == 1 && end.revents & POLLHUP) {
-                /* Only what an ended peer sent can hold a mark, which comes with a descriptor and is the last byte. */
-                cleanup(freep) void *bytes = malloc((size_t)count);
-                struct iovec vector = {.iov_base = bytes, .iov_len = (size_t)count};
+        if (count > 0 && (type == SOCK_SEQPACKET || may_hold_mark(fd))) {
+                int flags = MSG_PEEK | MSG_DONTWAIT | (type == SOCK_SEQPACKET ? MSG_TRUNC : 0);
+                cleanup(freep) void *bytes = type == SOCK_STREAM ? malloc((size_t)count) : NULL;
+                struct iovec vector = {.iov_base = bytes, .iov_len = bytes ? (size_t)count : 0};
                 struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
-                ssize_t got = bytes ? recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT) : count;
+                if (type == SOCK_STREAM && !bytes)
+                        return -ENOMEM;
+                ssize_t got = recvmsg(fd, &message, flags);
                 if (got < 0 && errno == ECONNRESET) { /* the kernel says so once, before what it still holds */
                         (void)state_set(fd, STATE_RESET);
-                        got = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+                        got = recvmsg(fd, &message, flags);
                 }
                 count = got < 0 ? 0 : (int)got - !!(message.msg_flags & MSG_CTRUNC);
         }
@@ -126,7 +133,7 @@ int hv_ioctl(int fd, unsigned long request, ...) {
         switch (request) {
         case FIONREAD:
                 revocation_check();
-                return posix_result(count_readable(fd, value));
+                return posix_result(count_readable(fd, type, value));
         case FIONBIO:
         case SIOCOUTQ:
                 return ioctl(fd, request, value);

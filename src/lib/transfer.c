@@ -158,7 +158,10 @@ ssize_t hv_sendmsg(int fd, const struct msghdr *message, int flags) {
 ssize_t hv_writev(int fd, const struct iovec *vector, int count) {
         if (count < 0 || count > IOV_MAX)
                 return posix_result(-EINVAL);
-        return send_vector(fd, vector, (size_t)count, 0);
+        for (int i = 0; i < count; i++)
+                if (vector[i].iov_len)
+                        return send_vector(fd, vector, (size_t)count, 0);
+        return writev(fd, NULL, 0); /* no message, though sendmsg(2) sends an empty one */
 }
 
 ssize_t hv_recv(int fd, void *buffer, size_t size, int flags) {

@@ -39,6 +39,33 @@ TEST(out_of_band_data_control_data_and_bad_vectors_are_refused) {
         fake_end();
 }
 
+TEST(the_readable_bytes_of_packets_are_the_next_messages) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
+        int count = -1;
+        must(hv_send(pair.connector, "five5", 5, 0));
+        must(hv_send(pair.connector, "seven77", 7, 0));
+        must(hv_ioctl(pair.acceptor, FIONREAD, &count));
+        check_equal(count, 5);
+        check_receives(pair.acceptor, "five5");
+        must(hv_ioctl(pair.acceptor, FIONREAD, &count));
+        check_equal(count, 7);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(a_vector_of_nothing_is_no_message) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_SEQPACKET);
+        struct iovec empty[2] = {};
+        check_equal(must(hv_writev(pair.connector, empty, 2)), 0);
+        check_errno(hv_writev(-1, empty, 2), EBADF);
+        must(hv_send(pair.connector, "first", 5, 0));
+        check_receives(pair.acceptor, "first");
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 TEST(reading_nothing_is_nothing_at_once) {
         fake_start();
         static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
