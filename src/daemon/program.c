@@ -129,7 +129,8 @@ int program_start(struct on_demand *on_demand, struct spawn *request) {
         if (r < 0) {
                 /* Without a way to see it end it may not run. */
                 (void)kill(pid, SIGKILL);
-                (void)waitpid(pid, NULL, 0);
+                while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                        continue;
                 program_free(program);
                 return r;
         }

@@ -21,27 +21,36 @@ static struct world *enter_new_world(void) {
         return world;
 }
 
+#define LAST (-1) /* ends the thread that answers it */
+
+static atomic_bool enough;
+
 /* Each channel carries a number of its own there and back. */
+static void exchange(int number) {
+        int fd = new_socket(SOCK_STREAM), answer = 0;
+        must(connect_loopback(fd));
+        check_equal(must(hv_send(fd, &number, sizeof number, 0)), sizeof number);
+        check_equal(must(hv_recv(fd, &answer, sizeof answer, MSG_WAITALL)), sizeof answer);
+        check_equal(answer, ~number);
+        must(hv_close(fd));
+}
+
 static long connect_many(void *first) {
-        for (int i = 0; i < CONNECTS; i++) {
-                int fd = new_socket(SOCK_STREAM), number = *(int *)first + i, answer = -1;
-                must(connect_loopback(fd));
-                check_equal(must(hv_send(fd, &number, sizeof number, 0)), sizeof number);
-                check_equal(must(hv_recv(fd, &answer, sizeof answer, MSG_WAITALL)), sizeof answer);
-                check_equal(answer, ~number);
-                must(hv_close(fd));
-        }
+        for (int i = 0; i < CONNECTS || !enough; i++)
+                exchange(*(int *)first + i);
+        exchange(LAST);
         return 0;
 }
 
 static long answer_many(void *listener) {
-        for (int i = 0; i < CONNECTS; i++) {
-                int number, fd = (int)must(hv_accept(*(int *)listener, NULL, NULL));
+        int number;
+        do {
+                int fd = (int)must(hv_accept(*(int *)listener, NULL, NULL));
                 check_equal(must(hv_recv(fd, &number, sizeof number, MSG_WAITALL)), sizeof number);
-                number = ~number;
-                check_equal(must(hv_send(fd, &number, sizeof number, 0)), sizeof number);
+                int answer = ~number;
+                check_equal(must(hv_send(fd, &answer, sizeof answer, 0)), sizeof answer);
                 must(hv_close(fd));
-        }
+        } while (number != LAST);
         return 0;
 }
 
@@ -49,12 +58,13 @@ static void connect_and_answer(int listener, void (*meanwhile)(void)) {
         struct thread *threads[2 * THREADS];
         int first[THREADS];
         for (int i = 0; i < THREADS; i++) {
-                first[i] = i * CONNECTS;
+                first[i] = i << 24;
                 threads[2 * i] = thread_start(answer_many, &listener);
                 threads[2 * i + 1] = thread_start(connect_many, &first[i]);
         }
         if (meanwhile)
                 meanwhile();
+        enough = true;
         for (int i = 0; i < 2 * THREADS; i++)
                 check_equal(thread_join(threads[i]), 0);
 }
