@@ -72,14 +72,19 @@ TEST(bash_completes_a_name_with_spaces_in_open_quotes_too) {
         sandbox_close(&sandbox);
 }
 
+/* A bash at a terminal that takes what is written into `typed`. */
+static pid_t bash_begin(const struct sandbox *sandbox) {
+        sh_text("cd %s && hvsock completion bash >rc && mkfifo typed", sandbox->directory);
+        return sh_begin("cd %s && exec script -qc 'bash --noprofile --rcfile rc -i' /dev/null <typed >screen 2>&1",
+                        sandbox->directory);
+}
+
 TEST(bash_takes_a_word_with_a_colon_for_one) {
         if (sh("command -v bash script")->code != 0)
                 test_skip("no bash, or no script to give it a terminal");
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--service Echo --service =db:main");
-        sh_text("cd %s && hvsock completion bash >rc && mkfifo typed", sandbox.directory);
-        pid_t shell = sh_begin("cd %s && exec script -qc 'bash --noprofile --rcfile rc -i' /dev/null <typed >screen 2>&1",
-                               sandbox.directory);
+        pid_t shell = bash_begin(&sandbox);
         sh_text("cd %s && printf 'hvsock() { echo \"$*\" >>asked; command hvsock \"$@\"; }\\n"
                 "hvsock nc --help vsock:5 Ec\\t\\n"
                 "hvsock sandbox --service vsock:5=Five --verb\\t --help\\n"
@@ -101,9 +106,8 @@ TEST(bash_quotes_what_it_completes) {
                 test_skip("no bash, or no script to give it a terminal");
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--service 'HV Socket Demo'");
-        sh_text("cd %s && hvsock completion bash >rc && mkdir show && mkfifo typed", sandbox.directory);
-        pid_t shell = sh_begin("cd %s && exec script -qc 'bash --noprofile --rcfile rc -i' /dev/null <typed >screen 2>&1",
-                               sandbox.directory);
+        sh_text("mkdir %s/show", sandbox.directory);
+        pid_t shell = bash_begin(&sandbox);
         sh_text("cd %s && printf 'hvsock service sho\\t HV\\t>1\\nhvsock service show \"HV\\t >2\\nexit\\n' >typed",
                 sandbox.directory);
         sh_end(shell);
