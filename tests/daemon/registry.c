@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -213,6 +214,7 @@ TEST(of_many_that_manage_at_once_no_more_than_one_goes_before_a_client) {
         check_equal(find("nobody"), ENOENT);
         /* All that they wait for comes in one turn of the broker's loop, before the client's request. */
         must(kill(world.broker, SIGSTOP));
+        must(waitpid(world.broker, NULL, WUNTRACED)); /* it may be a moment until it has stopped */
         for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
                 must(send(fds[i], "", 1, MSG_NOSIGNAL));
         struct wire_request request = request_of(WIRE_RESOLVE_SERVICE);
