@@ -19,9 +19,15 @@
  * - It never raises SIGPIPE, never logs, never exits, and installs no handlers.
  * - A descriptor is one open file from hv_socket() to hv_close(): poll, epoll,
  *   select and event loops work on it at any time, before connect too. It may be
- *   duplicated, inherited over fork and exec, and passed to other processes;
- *   dup(2), fcntl(2) and the kernel's read, write, poll and epoll are fine on it,
- *   bind(2), connect(2), ioctl(2) and setsockopt(2) are not.
+ *   duplicated, and inherited over fork; dup(2), fcntl(2) and the kernel's poll and
+ *   epoll are fine on it, bind(2), connect(2), ioctl(2) and setsockopt(2) are not.
+ * - When it pays, and the peer uses this library too, a direction of a channel moves
+ *   into memory that both ends map; the descriptor behaves as before. So a direction
+ *   is used either through the calls below or natively, with read(2) and write(2),
+ *   and never both ways; and before a channel that the calls below moved data
+ *   through goes over exec or to another process by SCM_RIGHTS, it is detached: see
+ *   hv_detach(). Native bytes among the library's reset a channel; who got the
+ *   descriptor without the memory gets ECONNRESET.
  * - The library keeps up to 16 descriptors of its own, close-on-exec and never 0
  *   to 2. It notices when a program closes them, and opens others.
  *
@@ -53,6 +59,7 @@
 #include <hvsocket.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -74,6 +81,25 @@ extern "C" {
 
 /* A connect of a non-blocking socket waits no longer, whatever it is told. [hvsock] */
 #define HV_CONNECT_NONBLOCKING_MS 200
+
+/* Options of hvsock's own, at the level SOL_HVSOCKET: see hv_setsockopt(). [hvsock] */
+#define HVSOCKET_CARRIER 0x101
+#define HVSOCKET_CARRIER_STATE 0x102
+#define HVSOCKET_READINESS 0x103
+
+enum hv_carrier {
+        HV_CARRIER_AUTO = 0, /* shared memory, when it pays and the peer uses this library, too */
+        HV_CARRIER_UNIX = 1, /* the kernel's socket, always */
+        HV_CARRIER_SHM = 2,  /* shared memory as soon as the peer shows that it uses this library */
+};
+
+#define HV_SENDS_SHM 0x1
+#define HV_RECEIVES_SHM 0x2
+
+enum hv_readiness {
+        HV_READINESS_KERNEL = 0,  /* poll, select and epoll of the kernel are exact */
+        HV_READINESS_LIBRARY = 1, /* only hv_poll, hv_epoll_* and receives are: the peer tells the kernel less, and is quicker */
+};
 
 #define HV_SEQPACKET_MAX 65536 /* bytes in a message unless SO_SNDBUF is larger */
 
@@ -196,6 +222,38 @@ ssize_t hv_readv(int fd, const struct iovec *vector, int count);
 ssize_t hv_writev(int fd, const struct iovec *vector, int count);
 
 /*
+ * Moving bytes without copying them: the program writes into the memory that the
+ * peer reads, and reads what the peer wrote. A span is contiguous, also where the
+ * memory's end lies in it. Where a direction is not in shared memory they work all
+ * the same, on a buffer of the library's. [hvsock]
+ *
+ * hv_reserve() waits until there is room for `size` bytes, and returns how many may
+ * be written at *ret_span: on a stream at least `size`, on SOCK_SEQPACKET `size`,
+ * the longest that the message may be. hv_commit() sends the first `size` of them,
+ * and returns how many it sent: all, but that a non-blocking socket that is not in
+ * shared memory may take fewer. 0 gives the reservation up. In between, every other
+ * send on the socket fails with EBUSY; another hv_reserve() takes its place.
+ *
+ * hv_peek() waits until something can be received, and returns how much lies at
+ * *ret_span: of a stream as much as has arrived, or the next message; 0 at the end.
+ * hv_consume() takes the first `size` bytes of it, or the message. In between the
+ * span stays as it is, however often hv_peek() is called, as long as no other call
+ * receives. The peer can still write there: what is checked has to be copied first.
+ *
+ * Flags: MSG_DONTWAIT. Errors as for hv_send() and hv_recv(), and
+ *
+ *   EMSGSIZE  hv_reserve() of nothing, or of more than HV_RESERVE_MAX or SO_SNDBUF allow
+ *   EBUSY     something is reserved
+ *   EINVAL    more is committed than was reserved, or consumed than there is
+ */
+#define HV_RESERVE_MAX 65536
+
+ssize_t hv_reserve(int fd, size_t size, void **ret_span, int flags);
+ssize_t hv_commit(int fd, size_t size);
+ssize_t hv_peek(int fd, const void **ret_span, int flags);
+int hv_consume(int fd, size_t size);
+
+/*
  * Each request takes an int *.
  *
  *   FIONREAD  bytes that can be received now; of SOCK_SEQPACKET the next message's
@@ -228,7 +286,8 @@ int hv_shutdown(int fd, int how);
  * last one counts]. It must have been set by hv_setsockopt(), in this process or
  * before its fork. An abort needs a free descriptor; without one it is a close.
  *
- * close(2) does the same, but that it never aborts.
+ * close(2) does the same, but that it never aborts, and that the memory of a
+ * channel that was in shared memory is given back when its number is used again.
  */
 int hv_close(int fd);
 
@@ -259,6 +318,11 @@ int hv_getpeername(int fd, struct sockaddr *ret_address, socklen_t *length);
  *   HVSOCKET_CONTAINER_PASSTHRU  non-zero: a container stands in its VM's place; bind and connect judge it [Windows]
  *   HVSOCKET_CONNECTED_SUSPEND   non-zero: survive a paused VM; kept, without effect where nothing is paused [Windows]
  *   HVSOCKET_HIGH_VTL            only 0: there are no VTLs here
+ *   HVSOCKET_CARRIER             enum hv_carrier: which way data may go, from now on. What $HVSOCK_CARRIER says (auto,
+ *                                unix or shm) where this was not set [hvsock]
+ *   HVSOCKET_CARRIER_STATE       read only: HV_SENDS_SHM and HV_RECEIVES_SHM, for each direction that is in shared
+ *                                memory [hvsock]
+ *   HVSOCKET_READINESS           enum hv_readiness: whom the program asks whether the socket is readable [hvsock]
  *
  * At the level SOL_SOCKET:
  *
@@ -266,7 +330,9 @@ int hv_getpeername(int fd, struct sockaddr *ret_address, socklen_t *length);
  *   SO_RCVTIMEO, SO_SNDTIMEO   struct timeval [POSIX]
  *   SO_SNDBUF                  bytes, doubled by the kernel [Linux]; at most half of net.core.wmem_max, which leaves an
  *                              abort its room. On SOCK_SEQPACKET it reads as the longest message, at least 65536
- *   SO_RCVBUF                  kept, without effect: what was sent counts against the sender [AF_UNIX]
+ *                              In shared memory it limits what the peer has not received, from 64 KiB to 1 MiB [hvsock]
+ *   SO_RCVBUF                  kept; what was sent counts against the sender [AF_UNIX]. What it says when the peer moves
+ *                              into shared memory limits that memory, from 64 KiB [hvsock]
  *   SO_RCVLOWAT, SO_PRIORITY, SO_KEEPALIVE, SO_REUSEADDR  the kernel's; the last two without effect
  *   SO_ERROR                   read only; a reset is told once, and stays one for the calls above [POSIX]
  *   SO_TYPE, SO_ACCEPTCONN, SO_COOKIE, SO_DOMAIN (AF_HYPERV), SO_PROTOCOL (HV_PROTOCOL_RAW)  read only
@@ -285,11 +351,40 @@ int hv_getsockopt(int fd, int level, int option, void *ret_value, socklen_t *len
 
 /*
  * poll(2) and select(2), for any descriptors. Event loops may as well use the
- * kernel's: these see at once that a service was disabled, and will be quicker
- * once channels can run through shared memory.
+ * kernel's: these see at once that a service was disabled.
  */
 int hv_poll(struct pollfd *descriptors, nfds_t count, int timeout_ms);
 int hv_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout);
+
+/*
+ * epoll_create1(2), epoll_ctl(2) and epoll_wait(2), with their arguments and
+ * meaning, for any descriptors. A set looks at the memory of its channels before it
+ * sleeps, and a channel in a set has HV_READINESS_LIBRARY until it is taken out of
+ * it: the peer then sends without a system call, unless somebody sleeps. The
+ * descriptor is a kernel's epoll descriptor, which hv_close() closes; but only
+ * hv_epoll_wait() knows all that is ready, so it is not to be polled itself.
+ * A child has a copy of the set as it was at the fork. [hvsock]
+ *
+ *   as the namesakes; and ENOMEM
+ */
+int hv_epoll_create1(int flags);
+int hv_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
+int hv_epoll_wait(int epoll_fd, struct epoll_event *ret_events, int max, int timeout_ms);
+
+/*
+ * Takes a channel back to the kernel's socket, for good and both ways: from then on
+ * the descriptor may be read and written natively, inherited over exec, and passed
+ * to other processes. Needed before any of that once data was moved with the calls
+ * above, since they may have taken the channel into shared memory. What was sent
+ * before arrives in order, and the peer need not do anything. [hvsock]
+ *
+ *   EAGAIN    something has arrived that must be received first, or the peer was in the
+ *             middle of a send for a second: the channel is not taken into shared
+ *             memory any more, but still has to be received from before this is called again
+ *   EBUSY     another thread is receiving
+ *   EBADF, ENOTSOCK
+ */
+int hv_detach(int fd);
 
 /* GUIDs. Pure. */
 

@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "lib/address.h"
+#include "lib/carrier.h"
 #include "lib/hint.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
@@ -24,6 +25,7 @@ static int accept_channel(int fd, int flags, struct connector_name *ret_peer) {
                 struct sockaddr_un address;
                 socklen_t length = sizeof address;
                 cleanup(fd_closep) int accepted = accept4(fd, (struct sockaddr *)&address, &length, flags);
+                channel_forget(accepted);
                 if (accepted < 0)
                         return errno == EOPNOTSUPP ? -EINVAL : -errno;
                 if (connector_name_decode(&address, length, ret_peer) < 0) {
@@ -38,6 +40,7 @@ static int accept_channel(int fd, int flags, struct connector_name *ret_peer) {
                 }
                 int on = 1;
                 (void)setsockopt(accepted, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* so that the peer's abort is seen */
+                carrier_own(accepted);
                 hint_set(accepted, HINT_NO_CONNECTOR, NULL);
                 return fd_take(accepted);
         }

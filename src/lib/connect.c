@@ -7,6 +7,7 @@
  */
 
 #include "lib/address.h"
+#include "lib/carrier.h"
 #include "lib/closed.h"
 #include "lib/control.h"
 #include "lib/hint.h"
@@ -104,6 +105,8 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
         }
         if (r < 0)
                 refusal_keep(&reply);
+        else
+                carrier_own(fd);
         return r;
 }
 

@@ -6,14 +6,13 @@
 
 #include "base/fd.h"
 #include "lib/address.h"
+#include "lib/process.h"
 #include "lib/revocation.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -169,25 +168,6 @@ struct connection *connection_close(struct connection *connection) {
                 fd_close(connection->fd);
         free(connection);
         return NULL;
-}
-
-/* getpid(), from a page that is empty after a fork: asked at every request. */
-static pid_t process_id(void) {
-        static _Atomic pid_t *_Atomic page;
-        _Atomic pid_t *known = atomic_load(&page), *none = NULL;
-        if (!known) {
-                known = mmap(NULL, sizeof *known, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-                if (known == MAP_FAILED)
-                        return getpid();
-                if (madvise(known, sizeof *known, MADV_WIPEONFORK) < 0 || !atomic_compare_exchange_strong(&page, &none, known)) {
-                        munmap(known, sizeof *known);
-                        return getpid();
-                }
-        }
-        pid_t pid = atomic_load_explicit(known, memory_order_relaxed);
-        if (!pid)
-                atomic_store_explicit(known, pid = getpid(), memory_order_relaxed);
-        return pid;
 }
 
 bool connection_is_ours(const struct connection *connection) {

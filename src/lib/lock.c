@@ -4,6 +4,7 @@
 
 #include "lib/lock.h"
 
+#include "lib/process.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdbool.h>
@@ -19,7 +20,7 @@ static bool thread_exists(uint32_t thread, uint32_t self) {
 }
 
 void lock_take(struct lock *lock) {
-        uint32_t self = (uint32_t)syscall(SYS_gettid), seen = 0;
+        uint32_t self = process_thread_id(), seen = 0;
         if (atomic_compare_exchange_strong(&lock->holder, &seen, self))
                 return;
         for (;;) {

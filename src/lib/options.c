@@ -6,14 +6,14 @@
  */
 
 #include "lib/address.h"
+#include "lib/carrier.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
+#include "lib/ring_transfer.h"
 #include "lib/state.h"
 #include <hvsock.h>
 #include <limits.h>
 #include <string.h>
-
-#define PACKET_OVERHEAD 32 /* how much smaller than the send buffer AF_UNIX wants a message to be */
 
 /* The options that mean to these sockets what they mean to any. Those left out would show, or break, what is inside. */
 static bool is_plain_option(int option) {
@@ -42,13 +42,24 @@ static int set_send_buffer(int fd, int value) {
                 return r;
         if ((unsigned)value > (unsigned)most / 4) /* negative values are large ones to the kernel, too */
                 value = most / 4;
-        if (type == SOCK_SEQPACKET && value < (HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2)
-                value = (HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2;
-        return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value) < 0 ? -errno : 0;
+        if (type == SOCK_SEQPACKET && value < (int)(HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2)
+                value = (int)(HV_SEQPACKET_MAX + PACKET_OVERHEAD) / 2;
+        if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &value, sizeof value) < 0)
+                return -errno;
+        struct channel *channel = channel_known(fd);
+        if (channel && ring_is_for_sending(channel) && socket_option(fd, SO_SNDBUF, &value) == 0)
+                ring_set_buffer(channel, (uint32_t)value);
+        return 0;
+}
+
+static bool is_carrier_option(int option) {
+        return option == HVSOCKET_CARRIER || option == HVSOCKET_CARRIER_STATE || option == HVSOCKET_READINESS;
 }
 
 static int set_own_option(int fd, int option, uint32_t value) {
         struct socket_state *state;
+        if (is_carrier_option(option))
+                return carrier_set_option(fd, option, value);
         if (option == HVSOCKET_HIGH_VTL && value)
                 return -EOPNOTSUPP;
         if (option == HVSOCKET_CONNECT_TIMEOUT && value > HVSOCKET_CONNECT_TIMEOUT_MAX)
@@ -68,7 +79,7 @@ static int set_own_option(int fd, int option, uint32_t value) {
 
 static bool is_own_option(int option) {
         return option == HVSOCKET_CONNECT_TIMEOUT || option == HVSOCKET_CONTAINER_PASSTHRU ||
-               option == HVSOCKET_CONNECTED_SUSPEND || option == HVSOCKET_HIGH_VTL;
+               option == HVSOCKET_CONNECTED_SUSPEND || option == HVSOCKET_HIGH_VTL || is_carrier_option(option);
 }
 
 int hv_setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
@@ -107,6 +118,8 @@ static int get_own_option(int fd, int option, int *ret) {
         int r = socket_option(fd, SO_TYPE, &type); /* a descriptor of no socket has no state, either */
         if (r < 0)
                 return r;
+        if (is_carrier_option(option))
+                return carrier_get_option(fd, option, ret);
         state_read(fd, &state);
         switch (option) {
         case HVSOCKET_CONNECT_TIMEOUT:
@@ -137,10 +150,10 @@ static int get_error(int fd, int *ret) {
 static int get_send_buffer(int fd, int *ret) {
         int type;
         int r = socket_option(fd, SO_TYPE, &type);
-        if (!r)
+        if (!r && !ring_get_buffer(channel_known(fd), ret))
                 r = socket_option(fd, SO_SNDBUF, ret);
         if (!r && type == SOCK_SEQPACKET)
-                *ret -= PACKET_OVERHEAD;
+                *ret -= (int)PACKET_OVERHEAD;
         return r;
 }
 

@@ -11,6 +11,7 @@
 #include "lib/control.h"
 #include "lib/descriptors.h"
 #include "lib/lock.h"
+#include "lib/ring_transfer.h"
 #include "lib/state.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +84,7 @@ static void end(int fd, const struct answer *answer) {
         if (!is_at_address_of(answer, held))
                 return;
         (void)state_set(held, STATE_RESET);
+        ring_reset(fd);
         (void)shutdown(held, SHUT_RDWR);
 }
 

@@ -13,11 +13,15 @@
 
 #include "base/fd.h"
 #include "lib/address.h"
+#include "lib/carrier.h"
 #include "lib/closed.h"
 #include "lib/hint.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
+#include "lib/ring_transfer.h"
 #include "lib/state.h"
+#include "lib/transfer.h"
+#include "lib/wait_set.h"
 #include <hvsock.h>
 #include <linux/sockios.h>
 #include <poll.h>
@@ -33,6 +37,7 @@ int hv_socket(int domain, int type, int protocol) {
         if (protocol != HV_PROTOCOL_RAW)
                 return posix_result(-EPROTOTYPE);
         int fd = socket(AF_UNIX, type, 0);
+        channel_forget(fd);
         if (fd >= 0 && kind == SOCK_STREAM) {
                 (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* so that the peer's abort is seen */
                 hint_set(fd, HINT_NEW_STREAM, NULL);
@@ -51,6 +56,9 @@ int hv_shutdown(int fd, int how) {
                 return posix_result(-ENOTCONN);
         if (how != SHUT_RD && !listening && (r = state_set(fd, STATE_WRITES_SHUT)) < 0)
                 return posix_result(r);
+        struct channel *channel = listening ? NULL : channel_find(fd);
+        if (channel)
+                ring_shut(channel, how);
         return shutdown(fd, how);
 }
 
@@ -86,17 +94,34 @@ static bool is_connector(int fd, GUID *ret_ephemeral_id) {
 
 int hv_close(int fd) {
         GUID ephemeral_id;
+        struct channel *channel = channel_known(fd);
         if (state_some_linger && wants_abort(fd))
                 abort_channel(fd);
+        else if (channel)
+                ring_before_close(channel, fd);
+        channel_forget(fd);
+        wait_set_forget(fd);
+        carrier_disown(fd);
         if (is_connector(fd, &ephemeral_id))
                 closed_add(&ephemeral_id);
         return close(fd);
 }
 
-/* Only what an ended peer sent can hold its mark, which comes with a descriptor and is the last byte. */
+/* What comes with a descriptor may be a mark, which is the last byte: an ended peer's, or that of a ring that is awaited. */
 static bool may_hold_mark(int fd) {
         struct pollfd end = {.fd = fd};
-        return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
+        int receives;
+        return carrier_get_option(fd, HVSOCKET_CARRIER_STATE, &receives) < 0 || receives & HV_RECEIVES_SHM ||
+               (poll(&end, 1, 0) == 1 && end.revents & POLLHUP);
+}
+
+/* -EXDEV: it does not come through a ring. */
+static int count_in_ring(int fd, int *ret_count) {
+        char byte;
+        struct channel *channel = channel_find(fd);
+        if (channel && channel->holder && !ring_is_for_receiving(channel))
+                (void)transfer_peek(fd, &byte, 1); /* a mark that is next is taken */
+        return ring_is_for_receiving(channel) ? ring_count_readable(channel, fd, ret_count) : -EXDEV;
 }
 
 /* Bytes that a receive can give: what the kernel counts, which is all messages, not the next, and the peer's mark. */
@@ -105,18 +130,11 @@ static int count_readable(int fd, int type, int *ret_count) {
         if (ioctl(fd, FIONREAD, &count) < 0)
                 return -errno;
         if (count > 0 && (type == SOCK_SEQPACKET || may_hold_mark(fd))) {
-                int flags = MSG_PEEK | MSG_DONTWAIT | (type == SOCK_SEQPACKET ? MSG_TRUNC : 0);
                 cleanup(freep) void *bytes = type == SOCK_STREAM ? malloc((size_t)count) : NULL;
-                struct iovec vector = {.iov_base = bytes, .iov_len = bytes ? (size_t)count : 0};
-                struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
                 if (type == SOCK_STREAM && !bytes)
                         return -ENOMEM;
-                ssize_t got = recvmsg(fd, &message, flags);
-                if (got < 0 && errno == ECONNRESET) { /* the kernel says so once, before what it still holds */
-                        (void)state_set(fd, STATE_RESET);
-                        got = recvmsg(fd, &message, flags);
-                }
-                count = got < 0 ? 0 : (int)got - !!(message.msg_flags & MSG_CTRUNC);
+                ssize_t got = transfer_peek(fd, bytes, bytes ? (size_t)count : 0);
+                count = got < 0 ? 0 : (int)got;
         }
         *ret_count = count;
         return 0;
@@ -127,15 +145,20 @@ int hv_ioctl(int fd, unsigned long request, ...) {
         va_start(arguments, request);
         int *value = va_arg(arguments, int *);
         va_end(arguments);
+        struct channel *channel;
         int type, r = socket_option(fd, SO_TYPE, &type);
         if (r < 0)
                 return posix_result(r);
         switch (request) {
         case FIONREAD:
                 revocation_check();
-                return posix_result(count_readable(fd, type, value));
-        case FIONBIO:
+                r = count_in_ring(fd, value);
+                return posix_result(r == -EXDEV ? count_readable(fd, type, value) : r);
         case SIOCOUTQ:
+                channel = channel_known(fd);
+                r = channel ? ring_count_unread(channel, value) : -EXDEV;
+                return r == -EXDEV ? ioctl(fd, request, value) : posix_result(r);
+        case FIONBIO:
                 return ioctl(fd, request, value);
         default:
                 return posix_result(-EINVAL);

@@ -20,11 +20,14 @@ enum {
         STATE_WRITES_SHUT = 0x04,     /* by hv_shutdown() here, not by the peer */
         STATE_RESET = 0x08,           /* data calls say ECONNRESET once the kernel has nothing left; a listener is ended */
         STATE_BOUND = 0x10,           /* to vm_id and service_id, here alone: hv_bind() with a ServiceId of zero */
+        STATE_CARRIER_ASKED = 0x20,   /* HVSOCKET_CARRIER, in `carrier` */
+        STATE_READINESS_LIBRARY = 0x40, /* HVSOCKET_READINESS */
 };
 
 struct socket_state {
         uint32_t flags;
         uint32_t connect_timeout_ms; /* 0: the default */
+        uint32_t carrier;
         GUID vm_id, service_id;      /* with STATE_BOUND */
 };
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * Moving bytes. A call that has something to move is one system call and one
- * look at the revocation counter; what follows is for those that end.
+ * Moving bytes: through a ring (ring_transfer.h), or with one system call.
  *
  * Theory of operation. A receive has room for one descriptor. The kernel never
- * reads past something that comes with a descriptor, so the last byte of what
- * comes with one is the mark of an abort, and what is before it is data. Resets
+ * reads past something that comes with a descriptor. If it is a memfd, it is a ring
+ * that the peer offers, and came with data. If not, the last byte of what comes
+ * with it is a mark, of an abort or of the ring's beginning, and what is before it
+ * is data. Resets
  * are remembered: the kernel reports one once, and then says that the stream
  * ended. It reports it before the messages that SOCK_SEQPACKET still holds, and
  * they are given first here, as on a stream; an empty one of them is told from
@@ -17,45 +18,61 @@
 
 #include "base/fd.h"
 #include "lib/address.h"
+#include "lib/carrier.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
+#include "lib/ring_transfer.h"
+#include "lib/span.h"
 #include "lib/state.h"
+#include "lib/transfer.h"
+#include <fcntl.h>
 #include <hvsock.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-/* With MSG_CTRUNC something came that there was no room for: the process has no descriptor left. */
-static bool is_marked(const struct msghdr *message) {
+/* Something came with the data. With MSG_CTRUNC there was no room for it: the process has no descriptor left. */
+static bool is_accompanied(const struct msghdr *message) {
         return message->msg_controllen || message->msg_flags & MSG_CTRUNC;
 }
 
-static void close_descriptors(struct msghdr *message) {
+/* The descriptor that came, or -1. A second one is closed. */
+static int take_descriptor(struct msghdr *message) {
+        int taken = -1, fd;
         for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
-                int fd;
                 if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
                         continue;
                 for (size_t at = 0; at + sizeof fd <= header->cmsg_len - CMSG_LEN(0); at += sizeof fd) {
                         memcpy(&fd, CMSG_DATA(header) + at, sizeof fd);
-                        fd_close(fd);
+                        if (taken < 0)
+                                taken = fd;
+                        else
+                                fd_close(fd);
                 }
         }
-}
-
-static ssize_t take_mark(int fd, struct msghdr *message, ssize_t length) {
-        char byte;
-        close_descriptors(message);
-        if (length == 0) /* a stream's mark that there was no room for would be data to the next receive */
-                (void)recv(fd, &byte, sizeof byte, MSG_DONTWAIT);
-        (void)state_set(fd, STATE_RESET);
-        (void)shutdown(fd, SHUT_RDWR);
-        return length > 1 ? length - 1 : -ECONNRESET;
+        return taken;
 }
 
 static bool was_reset(int fd) {
         struct socket_state state;
         state_read(fd, &state);
         return state.flags & STATE_RESET;
+}
+
+static bool is_ended(int fd) {
+        struct pollfd end = {.fd = fd};
+        return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
+}
+
+static ssize_t take_abort(int fd, ssize_t length) {
+        char byte;
+        if (length == 0) /* a stream's mark that there was no room for would be data to the next receive */
+                (void)recv(fd, &byte, sizeof byte, MSG_DONTWAIT);
+        (void)state_set(fd, STATE_RESET);
+        (void)shutdown(fd, SHUT_RDWR);
+        return length > 1 ? length - 1 : -ECONNRESET;
 }
 
 struct control {
@@ -73,21 +90,23 @@ static ssize_t receive_once(int fd, struct msghdr *message, struct control *cont
                 message->msg_name = &control->sender;
                 message->msg_namelen = sizeof control->sender;
         }
-        return recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC);
+        ssize_t length = recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC);
+        if (length < 0 && errno == ECONNRESET) { /* which the kernel says once, before what it still holds */
+                (void)state_set(fd, STATE_RESET);
+                message->msg_name = &control->sender;
+                message->msg_namelen = sizeof control->sender;
+                message->msg_controllen = sizeof control->bytes;
+                length = recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+                if (length < 0)
+                        errno = ECONNRESET;
+        }
+        return length;
 }
 
-/* What is not plain data. Returns the length or -errno. */
-static ssize_t receive_rest(int fd, struct msghdr *message, struct control *control, ssize_t length, int flags) {
-        if (length < 0 && errno == ECONNRESET) {
-                (void)state_set(fd, STATE_RESET);
-                length = receive_once(fd, message, control, flags | MSG_DONTWAIT);
-                if (length < 0)
-                        return -ECONNRESET;
-        }
-        if (length >= 0 && is_marked(message))
-                return take_mark(fd, message, length);
-        if (length > 0 || (length == 0 && message->msg_namelen > 0))
-                return length;
+/* Neither data nor what comes with it. Returns 0 or -errno, or the empty message's 0. */
+static ssize_t receive_nothing(int fd, const struct msghdr *message, ssize_t length) {
+        if (length == 0 && message->msg_namelen > 0)
+                return 0;
         if (length == 0) {
                 revocation_check(); /* what looks like the end may be the peer's doing, who learnt of it first */
                 return was_reset(fd) ? -ECONNRESET : 0;
@@ -97,52 +116,211 @@ static ssize_t receive_rest(int fd, struct msghdr *message, struct control *cont
         return -errno;
 }
 
-static ssize_t receive(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags) {
+static uint8_t last_byte(const struct iovec *vector, size_t count, ssize_t length) {
+        struct span_walk walk = span_walk(vector, count);
+        uint8_t byte = 0;
+        while (length > 0 && walk.left) {
+                size_t part;
+                const uint8_t *bytes = span_next(&walk, (size_t)length, &part);
+                length -= (ssize_t)part;
+                byte = part ? bytes[part - 1] : byte;
+        }
+        return byte;
+}
+
+/* What a receive that found something beside data comes to. */
+struct accompanied {
+        ssize_t length; /* of the data; or -errno */
+        bool is_mark;   /* of the ring's beginning */
+        int ring_fd;    /* an offer, or -1 */
+};
+
+static struct accompanied judge(int fd, struct channel *channel, struct msghdr *message, ssize_t length) {
+        int came = take_descriptor(message);
+        bool is_accepting = channel && channel->holder && channel->holder->receiving.state == RECEIVING_ACCEPTED;
+        if (came >= 0 ? ring_is_offer(came) : !is_accepting && !is_ended(fd)) /* what got lost was an offer most likely */
+                return (struct accompanied){.length = length, .ring_fd = came};
+        fd_close(came);
+        if (is_accepting && length > 0 && last_byte(message->msg_iov, message->msg_iovlen, length) == CARRIER_MARK)
+                return (struct accompanied){.length = length - 1, .is_mark = true, .ring_fd = -1};
+        return (struct accompanied){.length = take_abort(fd, length), .ring_fd = -1};
+}
+
+/* Another thread receives, and will for a moment: waits until there may be something. */
+static int wait_beside(int fd, int flags) {
+        struct pollfd readable = {.fd = fd, .events = POLLIN};
+        if (flags & MSG_DONTWAIT || fcntl(fd, F_GETFL) & O_NONBLOCK)
+                return -EAGAIN;
+        if (poll(&readable, 1, -1) < 0)
+                return -errno;
+        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        return -EXDEV;
+}
+
+/* One receive from the socket. -EXDEV: begin anew. *ret_is_cut: it is shorter because of what came with it. */
+static ssize_t receive_plain(int fd, struct channel *channel, struct iovec *vector, size_t count, int flags, int *ret_flags,
+                             bool *ret_is_cut) {
         struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
         struct control control;
+        struct accompanied found = {.ring_fd = -1};
+        if (channel && channel->carrier == HV_CARRIER_UNIX && !channel->holder && carrier_is_own(channel, fd))
+                channel = NULL;
+        if (channel) {
+                int way = carrier_receive_begins(channel);
+                if (way == CARRIER_IS_RING)
+                        return -EXDEV;
+                if (way < 0)
+                        return wait_beside(fd, flags);
+        }
+        ssize_t length = receive_once(fd, &message, &control, flags);
+        *ret_is_cut = false;
+        if (__builtin_expect(length >= 0 && is_accompanied(&message), 0)) {
+                found = judge(fd, channel, &message, length);
+                *ret_is_cut = true;
+                length = found.length;
+                if (found.is_mark && flags & MSG_PEEK) {
+                        char mark;
+                        if (length > 0)
+                                found.is_mark = false; /* it stays behind the data for now */
+                        else if (recv(fd, &mark, 1, MSG_DONTWAIT) != 1)
+                                length = -ECONNRESET;
+                }
+        } else if (__builtin_expect(length <= 0, 0)) {
+                length = receive_nothing(fd, &message, length);
+        }
+        if (channel) {
+                int r = carrier_receive_ended(channel, fd, found.ring_fd, found.is_mark, flags & MSG_PEEK);
+                if (r < 0 && length >= 0)
+                        length = r;
+        }
+        fd_close(found.ring_fd);
+        *ret_flags = message.msg_flags & ~(MSG_CTRUNC | MSG_CMSG_CLOEXEC);
+        return found.is_mark && length == 0 ? -EXDEV : length;
+}
+
+static ssize_t receive_on(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags, bool *ret_is_cut) {
+        for (;;) {
+                struct channel *channel = channel_find(fd);
+                bool is_ring = ring_is_for_receiving(channel);
+                *ret_is_cut = false;
+                ssize_t length = is_ring ? ring_receive(channel, fd, vector, count, flags, ret_flags)
+                                         : receive_plain(fd, channel, vector, count, flags, ret_flags, ret_is_cut);
+                if (length == -ESTALE)
+                        channel_forget(fd);
+                else if (length != -EXDEV)
+                        return length;
+        }
+}
+
+/* MSG_WAITALL, of which the kernel gave less because of what came with it: the rest. */
+static ssize_t receive_rest(int fd, const struct iovec *vector, size_t count, size_t length, int flags, int *ret_flags) {
+        cleanup(freep) struct iovec *rest = malloc(count * sizeof *rest);
+        if (!rest)
+                return (ssize_t)length;
+        for (bool is_cut = true; is_cut;) {
+                size_t skipped = length, parts = 0;
+                for (size_t i = 0; i < count; i++) {
+                        size_t skip = skipped < vector[i].iov_len ? skipped : vector[i].iov_len;
+                        skipped -= skip;
+                        if (vector[i].iov_len > skip)
+                                rest[parts++] = (struct iovec){(uint8_t *)vector[i].iov_base + skip, vector[i].iov_len - skip};
+                }
+                ssize_t more = parts ? receive_on(fd, rest, parts, flags, ret_flags, &is_cut) : 0;
+                if (more <= 0)
+                        break;
+                length += (size_t)more;
+        }
+        return (ssize_t)length;
+}
+
+ssize_t transfer_peek(int fd, void *buffer, size_t size) {
+        struct iovec vector = {.iov_base = buffer, .iov_len = size};
+        int ret_flags, type;
+        bool is_cut;
+        int r = socket_option(fd, SO_TYPE, &type);
+        return r < 0 ? r : receive_on(fd, &vector, 1, MSG_PEEK | MSG_DONTWAIT | (type == SOCK_SEQPACKET ? MSG_TRUNC : 0),
+                                      &ret_flags, &is_cut);
+}
+
+static ssize_t receive(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags) {
+        bool is_cut;
         if (flags & MSG_OOB)
                 return posix_result(-EOPNOTSUPP);
         revocation_check();
-        ssize_t length = receive_once(fd, &message, &control, flags);
-        if (__builtin_expect(length <= 0 || is_marked(&message), 0)) {
-                length = receive_rest(fd, &message, &control, length, flags);
-                if (length < 0)
-                        return posix_result((int)length);
-        }
-        *ret_flags = message.msg_flags & ~(MSG_CTRUNC | MSG_CMSG_CLOEXEC);
-        return length;
+        ssize_t length = receive_on(fd, vector, count, flags, ret_flags, &is_cut);
+        if (__builtin_expect(length > 0 && is_cut && flags & MSG_WAITALL && !(flags & MSG_PEEK), 0))
+                length = receive_rest(fd, vector, count, (size_t)length, flags, ret_flags);
+        return length < 0 ? posix_result((int)length) : length;
 }
 
-/* What the caller of a send is told. */
-static ssize_t sent(int fd, ssize_t length) {
-        if (__builtin_expect(length >= 0, 1))
-                return length;
-        if (errno == ECONNRESET) {
+/* To the kernel a send that this end shut and one to a peer that is gone are one. */
+int transfer_failed(int fd, int error) {
+        if (error == ECONNRESET) {
                 (void)state_set(fd, STATE_RESET);
-                errno = ECONNRESET;
-        } else if (errno == EPIPE) {
+        } else if (error == EPIPE) {
                 struct socket_state state;
                 struct pollfd peer = {.fd = fd};
                 state_read(fd, &state);
                 bool is_gone = poll(&peer, 1, 0) == 1 && peer.revents & POLLHUP;
-                errno = is_gone && !(state.flags & STATE_WRITES_SHUT) ? ECONNRESET : EPIPE;
+                error = is_gone && !(state.flags & STATE_WRITES_SHUT) ? ECONNRESET : EPIPE;
         }
+        errno = error;
         return -1;
 }
 
-static ssize_t send_vector(int fd, const struct iovec *vector, size_t count, int flags) {
+static ssize_t send_plain(int fd, struct channel *channel, const struct iovec *vector, size_t count, int flags) {
+        union {
+                struct cmsghdr header;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control = {};
         struct msghdr message = {.msg_iov = (struct iovec *)vector, .msg_iovlen = count};
+        int ring_fd = -1;
+        if (channel && channel->carrier == HV_CARRIER_UNIX && !channel->holder && carrier_is_own(channel, fd))
+                channel = NULL;
+        if (channel) {
+                int way = carrier_send_begins(channel, fd, span_walk(vector, count).left, &ring_fd);
+                if (way != CARRIER_IS_PLAIN)
+                        return way == CARRIER_IS_RING ? -EXDEV : way;
+        }
+        if (ring_fd >= 0) {
+                control.header = (struct cmsghdr){
+                        .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+                memcpy(CMSG_DATA(&control.header), &ring_fd, sizeof ring_fd);
+                message.msg_control = &control;
+                message.msg_controllen = sizeof control;
+        }
+        ssize_t length = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+        if (length < 0 && errno == ETOOMANYREFS) { /* so many descriptors are under way that a ring must wait */
+                message.msg_controllen = 0;
+                length = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+                if (ring_fd >= 0)
+                        carrier_withdraw(channel);
+        }
+        if (channel)
+                carrier_send_ended(channel, fd, ring_fd, length);
+        return length < 0 ? -errno : length;
+}
+
+static ssize_t send_vector(int fd, const struct iovec *vector, size_t count, int flags) {
         if (flags & MSG_OOB)
                 return posix_result(-EOPNOTSUPP);
         revocation_check();
-        return sent(fd, sendmsg(fd, &message, flags | MSG_NOSIGNAL));
+        for (;;) {
+                struct channel *channel = channel_find(fd);
+                ssize_t length = ring_is_for_sending(channel) ? ring_send(channel, fd, vector, count, flags)
+                                                              : send_plain(fd, channel, vector, count, flags);
+                if (__builtin_expect(length >= 0, 1))
+                        return length;
+                if (length == -ESTALE) {
+                        channel_forget(fd);
+                } else if (length != -EXDEV) {
+                        return transfer_failed(fd, (int)-length);
+                }
+        }
 }
 
 ssize_t hv_send(int fd, const void *buffer, size_t size, int flags) {
-        if (flags & MSG_OOB)
-                return posix_result(-EOPNOTSUPP);
-        revocation_check();
-        return sent(fd, send(fd, buffer, size, flags | MSG_NOSIGNAL));
+        return send_vector(fd, &(struct iovec){.iov_base = (void *)buffer, .iov_len = size}, 1, flags);
 }
 
 ssize_t hv_write(int fd, const void *buffer, size_t size) {

@@ -131,3 +131,45 @@ void check_sequence(uint64_t *position, const void *bytes, size_t size) {
                         test_fail(__FILE__, __LINE__, "byte %llu of the stream is wrong",
                                   (unsigned long long)*position);
 }
+
+void ask_for(int fd, enum hv_carrier carrier) {
+        uint32_t value = carrier;
+        must(hv_setsockopt(fd, SOL_HVSOCKET, HVSOCKET_CARRIER, &value, sizeof value));
+}
+
+int carrier_state(int fd) {
+        int state = -1;
+        socklen_t length = sizeof state;
+        must(hv_getsockopt(fd, SOL_HVSOCKET, HVSOCKET_CARRIER_STATE, &state, &length));
+        return state;
+}
+
+void pass_on(int from, int to, const char *text) {
+        char heard[64] = "";
+        check_equal(must(hv_send(from, text, strlen(text), 0)), strlen(text));
+        check_equal(must(hv_recv(to, heard, sizeof heard - 1, 0)), strlen(text));
+        check_string(heard, text);
+}
+
+struct pair ring_pair(int type) {
+        struct pair pair = pair_open(type);
+        ask_for(pair.connector, HV_CARRIER_SHM);
+        ask_for(pair.acceptor, HV_CARRIER_SHM);
+        for (unsigned i = 0; i < 2; i++) {
+                pass_on(pair.connector, pair.acceptor, "into the ring");
+                pass_on(pair.acceptor, pair.connector, "and this one");
+        }
+        check_equal(carrier_state(pair.connector), HV_SENDS_SHM | HV_RECEIVES_SHM);
+        check_equal(carrier_state(pair.acceptor), HV_SENDS_SHM | HV_RECEIVES_SHM);
+        return pair;
+}
+
+size_t fill_ring(int fd) {
+        static const uint8_t bytes[30000];
+        size_t filled = 0;
+        ssize_t sent;
+        while ((sent = hv_send(fd, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+                filled += (size_t)sent;
+        check_equal(errno, EAGAIN);
+        return filled;
+}

@@ -24,6 +24,17 @@ int new_listener(int type);
 int connect_loopback(int fd);
 int ends_abruptly(int fd); /* SO_LINGER {1, 0}, then hv_close() */
 
+/* HVSOCKET_CARRIER and HVSOCKET_CARRIER_STATE. */
+void ask_for(int fd, enum hv_carrier carrier);
+int carrier_state(int fd);
+/* One message, there. */
+void pass_on(int from, int to, const char *text);
+/* Both directions are in rings, and empty. */
+struct pair ring_pair(int type);
+
+/* Sends until it would have to wait; how much that was. */
+size_t fill_ring(int fd);
+
 /* poll(2) for these events, without waiting. */
 short events_now(int fd, short events);
 void set_nonblocking(int fd, bool nonblocking);

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Moving a direction of a channel into a ring: carrier.h has the theory. */
+
+#include "lib/carrier.h"
+
+#include "base/fd.h"
+#include "lib/address.h"
+#include "lib/control.h"
+#include "lib/state.h"
+#include "lib/watch.h"
+#include <string.h>
+#include <sys/eventfd.h>
+
+#define SENDS_THROUGH_RING SO_DONTROUTE
+#define RECEIVES_THROUGH_RING SO_BROADCAST
+#define IS_PINNED SO_NOFCS
+
+static bool flag_is_set(int fd, int flag) {
+        int value;
+        return socket_option(fd, flag, &value) == 0 && value;
+}
+
+static void flag_set(int fd, int flag, int value) {
+        (void)setsockopt(fd, SOL_SOCKET, flag, &value, sizeof value);
+}
+
+static uint32_t default_carrier(void) {
+        static _Atomic uint32_t known; /* and one */
+        if (!known) {
+                const char *asked = secure_getenv("HVSOCK_CARRIER");
+                known = 1u + (!asked                      ? HV_CARRIER_AUTO
+                              : strcmp(asked, "unix") == 0 ? HV_CARRIER_UNIX
+                              : strcmp(asked, "shm") == 0  ? HV_CARRIER_SHM
+                                                           : HV_CARRIER_AUTO);
+        }
+        return known - 1;
+}
+
+#define OWNED_BY_NONE UINT64_MAX /* the kernel's default */
+#define OWNED_BY_SEVERAL 1u
+
+/* No other process's, not a parent's either. */
+static uint64_t own_name(void) {
+        return (uint64_t)(uint32_t)process_id() << 32 | process_mark();
+}
+
+static void owner_set(int fd, uint64_t owner) {
+        (void)setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owner, sizeof owner);
+}
+
+void carrier_own(int fd) {
+        owner_set(fd, own_name());
+}
+
+void carrier_disown(int fd) {
+        owner_set(fd, OWNED_BY_NONE);
+}
+
+/* Whether no other process was seen to use it, so far. */
+static bool is_own(int fd) {
+        uint64_t owner = OWNED_BY_SEVERAL, name = own_name();
+        socklen_t size = sizeof owner;
+        if (getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owner, &size) < 0 || size != sizeof owner)
+                return false;
+        if (owner == name)
+                return true;
+        owner_set(fd, owner == OWNED_BY_NONE ? name : OWNED_BY_SEVERAL);
+        return owner == OWNED_BY_NONE;
+}
+
+bool carrier_is_own(struct channel *channel, int fd) {
+        pid_t process = process_id();
+        if (__builtin_expect(channel->owner == process, 1))
+                return true;
+        if (!is_own(fd))
+                return false;
+        channel->owner = process;
+        return true;
+}
+
+static uint32_t asked_carrier(const struct socket_state *state) {
+        return state->flags & STATE_CARRIER_ASKED ? state->carrier : default_carrier();
+}
+
+void carrier_begin(struct channel *channel, int fd) {
+        struct socket_state state;
+        state_read(fd, &state);
+        channel->carrier = flag_is_set(fd, IS_PINNED) ? HV_CARRIER_UNIX : asked_carrier(&state);
+        channel->was_told = state.flags & STATE_READINESS_LIBRARY;
+        channel->asks_library = channel->was_told;
+}
+
+void carrier_end(struct channel *channel) {
+        struct holder *holder = channel->holder;
+        if (!holder)
+                return;
+        holder_take(&holder->receiving.lock);
+        holder_take(&holder->sending.lock);
+        channel->holder = NULL;
+        struct ring_memory sending = holder->sending.ring.memory, receiving = holder->receiving.ring.memory;
+        holder_release(&holder->sending.lock); /* to other processes, too; threads of this one find that it is over */
+        holder_release(&holder->receiving.lock);
+        holder_give_back(holder);
+        watch_wait();
+        ring_unmap(&sending);
+        ring_unmap(&receiving);
+}
+
+/* The lock is held. Makes the page when the first ring comes. */
+static struct holder *holder_of(struct channel *channel) {
+        struct holder *holder = channel->holder;
+        if (!holder && (holder = holder_new()))
+                channel->holder = holder;
+        return holder;
+}
+
+static bool pays(const struct channel *channel) {
+        return channel->carrier == HV_CARRIER_SHM ||
+               (channel->carrier == HV_CARRIER_AUTO &&
+                (channel->messages >= CARRIER_MESSAGES_BEFORE || channel->bytes >= CARRIER_BYTES_BEFORE));
+}
+
+/* A ring for what this end sends, and the descriptor to send it with. */
+static int offer(struct channel *channel, int fd) {
+        int buffer_size, ring_fd = -1;
+        struct ring_memory memory;
+        lock_take(&channel->lock);
+        struct holder *holder = holder_of(channel);
+        channel->messages = 0;
+        channel->bytes = 0;
+        if (holder && holder->sending.state == SENDING_PLAIN && is_own(fd) && socket_option(fd, SO_SNDBUF, &buffer_size) == 0 &&
+            (channel->type == SOCK_STREAM || (size_t)buffer_size <= RING_CAPACITY_MAX) &&
+            ring_create(channel->type, (size_t)buffer_size, &memory, &ring_fd) == 0) {
+                sender_begin(&holder->sending.ring, &memory, memory.capacity);
+                holder->sending.buffer_size = (uint32_t)buffer_size;
+                holder->sending.state = SENDING_OFFERED;
+        }
+        lock_release(&channel->lock);
+        return ring_fd;
+}
+
+void carrier_withdraw(struct channel *channel) {
+        lock_take(&channel->lock);
+        struct holder *holder = channel->holder;
+        if (holder) {
+                holder_take(&holder->sending.lock);
+                struct ring_memory memory = holder->sending.ring.memory;
+                holder->sending.ring = (struct ring_sender){};
+                holder->sending.state = SENDING_PLAIN;
+                holder_release(&holder->sending.lock);
+                ring_unmap(&memory);
+        }
+        lock_release(&channel->lock);
+}
+
+/* The sending lock is held. */
+static bool is_accepted(const struct channel *channel, const struct holder *holder) {
+        return channel->holder == holder && holder->sending.state == SENDING_OFFERED &&
+               atomic_load_explicit(&holder->sending.ring.memory.header->accepted, memory_order_acquire);
+}
+
+static bool may_begin(const struct channel *channel, struct holder *holder) {
+        if (!holder || holder->sending.state != SENDING_OFFERED)
+                return false;
+        holder_take(&holder->sending.lock);
+        bool may = is_accepted(channel, holder);
+        holder_release(&holder->sending.lock);
+        return may;
+}
+
+/* The mark makes the peer's socket readable, so the message that is to follow must be one that can be sent. */
+static bool fits(const struct channel *channel, int fd, size_t size) {
+        int buffer_size;
+        return channel->type == SOCK_STREAM ||
+               (socket_option(fd, SO_SNDBUF, &buffer_size) == 0 && size + PACKET_OVERHEAD <= (size_t)buffer_size);
+}
+
+static bool put_mark(int fd, struct ring_header *header) {
+        cleanup(fd_closep) int mark_fd = eventfd(0, EFD_CLOEXEC);
+        if (mark_fd < 0)
+                return false;
+        flag_set(fd, SENDS_THROUGH_RING, 1);
+        atomic_store(&header->words.is_begun, true);
+        if (packet_send(fd, (const char[]){CARRIER_MARK}, 1, mark_fd, MSG_DONTWAIT) == 0)
+                return true;
+        atomic_store(&header->words.is_begun, false);
+        flag_set(fd, SENDS_THROUGH_RING, 0);
+        return false;
+}
+
+/* The peer took the ring. If that cannot be now, a later send tries again. */
+static void begin_sending(struct channel *channel, struct holder *holder, int fd) {
+        lock_take(&channel->lock);
+        atomic_store(&channel->is_switching, true);
+        if (!atomic_load(&channel->senders)) {
+                holder_take(&holder->sending.lock);
+                if (is_accepted(channel, holder) && channel_is_at(channel, fd) && is_own(fd)) {
+                        struct ring_header *header = holder->sending.ring.memory.header;
+                        int r = carrier_enter_ring(header);
+                        if (!r && put_mark(fd, header)) {
+                                uint32_t wanted = header->accepted;
+                                if (wanted >= RING_CAPACITY_MIN && wanted < holder->sending.ring.window)
+                                        holder->sending.ring.window = wanted;
+                                holder->sending.state = SENDING_RING;
+                        }
+                        carrier_leave_ring(header);
+                        if (r > 0) {
+                                channel->carrier = HV_CARRIER_UNIX;
+                                carrier_leave_sending(holder, fd);
+                        }
+                }
+                holder_release(&holder->sending.lock);
+        }
+        atomic_store(&channel->is_switching, false);
+        lock_release(&channel->lock);
+}
+
+/* Whoever switches holds the lock. A child may have it from a thread that it has not: then nobody switches. */
+static void wait_for_switch(struct channel *channel) {
+        lock_take(&channel->lock);
+        atomic_store(&channel->is_switching, false);
+        lock_release(&channel->lock);
+}
+
+int carrier_send_begins(struct channel *channel, int fd, size_t size, int *ret_ring_fd) {
+        struct holder *holder;
+        for (;;) {
+                holder = channel->holder;
+                if (may_begin(channel, holder) && fits(channel, fd, size))
+                        begin_sending(channel, holder, fd);
+                atomic_fetch_add(&channel->senders, 1);
+                if (!atomic_load(&channel->is_switching))
+                        break;
+                atomic_fetch_sub(&channel->senders, 1);
+                wait_for_switch(channel);
+        }
+        holder = channel->holder;
+        if (holder && holder->sending.state == SENDING_RING) {
+                atomic_fetch_sub(&channel->senders, 1);
+                return CARRIER_IS_RING;
+        }
+        bool is_offered = holder && holder->sending.state != SENDING_PLAIN, may = carrier_is_own(channel, fd);
+        if (!may && flag_is_set(fd, SENDS_THROUGH_RING)) {
+                atomic_fetch_sub(&channel->senders, 1);
+                return -ECONNRESET;
+        }
+        *ret_ring_fd = -1;
+        if (size && may && !is_offered && pays(channel)) {
+                if (!channel_is_at(channel, fd)) {
+                        atomic_fetch_sub(&channel->senders, 1);
+                        return -ESTALE;
+                }
+                *ret_ring_fd = offer(channel, fd);
+        }
+        return CARRIER_IS_PLAIN;
+}
+
+void carrier_send_ended(struct channel *channel, int fd, int ring_fd, ssize_t result) {
+        int error = errno;
+        if (ring_fd >= 0) {
+                if (result < 0)
+                        carrier_withdraw(channel);
+                fd_close(ring_fd);
+        } else if (result >= 0) {
+                atomic_store_explicit(&channel->messages, channel->messages + 1, memory_order_relaxed);
+                atomic_store_explicit(&channel->bytes, channel->bytes + (size_t)result, memory_order_relaxed);
+        }
+        atomic_fetch_sub(&channel->senders, 1);
+        errno = error;
+}
+
+static bool claim(struct holder *holder) {
+        uint32_t sleeper = 0, self = process_thread_id();
+        return atomic_compare_exchange_strong(&holder->receiving.sleeper, &sleeper, self) ||
+               (holder_thread_is_gone(sleeper) && atomic_compare_exchange_strong(&holder->receiving.sleeper, &sleeper, self));
+}
+
+int carrier_receive_begins(struct channel *channel) {
+        struct holder *holder;
+        for (;;) {
+                atomic_fetch_add(&channel->receivers, 1);
+                if (!atomic_load(&channel->is_switching))
+                        break;
+                atomic_fetch_sub(&channel->receivers, 1);
+                wait_for_switch(channel);
+        }
+        holder = channel->holder;
+        uint32_t state = holder ? holder->receiving.state : RECEIVING_PLAIN;
+        if (state == RECEIVING_PLAIN || state == RECEIVING_OFFERED || (state == RECEIVING_ACCEPTED && claim(holder)))
+                return CARRIER_IS_PLAIN;
+        atomic_fetch_sub(&channel->receivers, 1);
+        return state == RECEIVING_RING ? CARRIER_IS_RING : -EAGAIN;
+}
+
+static void take_offer(struct channel *channel, int ring_fd) {
+        struct ring_memory memory;
+        lock_take(&channel->lock);
+        struct holder *holder = channel->carrier == HV_CARRIER_UNIX ? NULL : holder_of(channel);
+        if (holder && holder->receiving.state == RECEIVING_PLAIN && ring_accept(ring_fd, channel->type, &memory) == 0) {
+                receiver_begin(&holder->receiving.ring, &memory, channel->type == SOCK_SEQPACKET);
+                holder->receiving.state = RECEIVING_OFFERED;
+        }
+        lock_release(&channel->lock);
+}
+
+/* What the sender may have waiting: as much as SO_RCVBUF says, in the steps in which rings are made. */
+static uint32_t window_of(int fd) {
+        int size;
+        uint32_t window = RING_CAPACITY_MIN;
+        if (socket_option(fd, SO_RCVBUF, &size) == 0)
+                while (window < RING_CAPACITY_MAX && window < (uint32_t)size)
+                        window *= 2;
+        return window;
+}
+
+static void accept_offer(struct channel *channel, struct holder *holder, int fd) {
+        lock_take(&channel->lock);
+        atomic_store(&channel->is_switching, true);
+        if (holder->receiving.state == RECEIVING_OFFERED && !atomic_load(&channel->receivers) && is_own(fd)) {
+                struct ring_header *header = holder->receiving.ring.memory.header;
+                flag_set(fd, RECEIVES_THROUGH_RING, 1);
+                atomic_store(&header->words.data_wish, wish(0, WISH_ARMED));
+                holder->receiving.state = RECEIVING_ACCEPTED;
+                atomic_store_explicit(&header->accepted, window_of(fd), memory_order_release);
+        }
+        atomic_store(&channel->is_switching, false);
+        lock_release(&channel->lock);
+}
+
+int carrier_receive_ended(struct channel *channel, int fd, int ring_fd, bool is_marked, bool is_peeking) {
+        struct holder *holder = channel->holder;
+        int r = 0;
+        bool is_claimed = holder && holder->receiving.sleeper == process_thread_id();
+        bool may = is_claimed || carrier_is_own(channel, fd);
+        if (!may && flag_is_set(fd, RECEIVES_THROUGH_RING))
+                r = -ECONNRESET;
+        else if (may && ring_fd >= 0 && !is_peeking && channel_is_at(channel, fd))
+                take_offer(channel, ring_fd);
+        if (is_claimed) {
+                if (is_marked)
+                        holder->receiving.state = RECEIVING_RING;
+                holder->receiving.sleeper = 0;
+        } else if (is_marked) {
+                r = -ECONNRESET;
+        }
+        atomic_fetch_sub(&channel->receivers, 1);
+        holder = channel->holder;
+        if (holder && holder->receiving.state == RECEIVING_OFFERED)
+                accept_offer(channel, holder, fd);
+        return r;
+}
+
+void carrier_leave_sending(struct holder *holder, int fd) {
+        struct ring_memory memory = holder->sending.ring.memory;
+        flag_set(fd, SENDS_THROUGH_RING, 0);
+        holder->sending.ring = (struct ring_sender){};
+        holder->sending.state = SENDING_PLAIN;
+        ring_unmap(&memory);
+}
+
+void carrier_leave_receiving(struct holder *holder, int fd) {
+        struct ring_memory memory = holder->receiving.ring.memory;
+        flag_set(fd, RECEIVES_THROUGH_RING, 0);
+        holder->receiving.ending = NOT_ENDED;
+        holder->receiving.state = RECEIVING_PLAIN;
+        watch_wait();
+        holder->receiving.ring = (struct ring_receiver){};
+        ring_unmap(&memory);
+}
+
+void carrier_pin(struct channel *channel, int fd) {
+        flag_set(fd, IS_PINNED, 1);
+        if (channel)
+                channel->carrier = HV_CARRIER_UNIX;
+}
+
+int carrier_set_option(int fd, int option, uint32_t value) {
+        struct socket_state *state;
+        if (value > (option == HVSOCKET_CARRIER ? HV_CARRIER_SHM : HV_READINESS_LIBRARY))
+                return -EINVAL;
+        int r = option == HVSOCKET_CARRIER_STATE ? -ENOPROTOOPT : state_begin(fd, &state);
+        if (r < 0)
+                return r;
+        if (option == HVSOCKET_CARRIER) {
+                state->flags |= STATE_CARRIER_ASKED;
+                state->carrier = value;
+        } else {
+                state->flags = value ? state->flags | STATE_READINESS_LIBRARY : state->flags & ~STATE_READINESS_LIBRARY;
+        }
+        state_end();
+        struct channel *channel = channel_find(fd);
+        if (channel && option == HVSOCKET_CARRIER && !flag_is_set(fd, IS_PINNED))
+                channel->carrier = value;
+        if (channel && option == HVSOCKET_READINESS) {
+                channel->was_told = value;
+                channel->asks_library = value;
+        }
+        return 0;
+}
+
+int carrier_get_option(int fd, int option, int *ret) {
+        struct socket_state state;
+        state_read(fd, &state);
+        switch (option) {
+        case HVSOCKET_CARRIER:
+                *ret = flag_is_set(fd, IS_PINNED) ? HV_CARRIER_UNIX : (int)asked_carrier(&state);
+                break;
+        case HVSOCKET_READINESS:
+                *ret = (state.flags & STATE_READINESS_LIBRARY) != 0;
+                break;
+        default:
+                *ret = (flag_is_set(fd, SENDS_THROUGH_RING) ? HV_SENDS_SHM : 0) |
+                       (flag_is_set(fd, RECEIVES_THROUGH_RING) ? HV_RECEIVES_SHM : 0);
+        }
+        return 0;
+}

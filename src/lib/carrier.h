@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/*
+ * Which way a channel's data goes, and how a direction moves into a ring.
+ *
+ * Theory of operation. Every channel begins on its socket. When it pays, the
+ * sender makes a ring and attaches it to data that it sends anyway: a program that
+ * reads the socket by itself never notices. A peer that receives through this
+ * library finds it, maps it, and says so in the ring's header. That is the proof
+ * that the sender waits for: at a later send it puts a mark into the stream, after
+ * which everything goes through the ring, and what comes through the socket is
+ * tokens. The two directions know nothing of each other, and the broker nothing of
+ * either until it is told for its statistics.
+ *
+ * Before the mark the kernel orders what several threads send and receive; after
+ * it, the ring's lock does. So that none is still in the one while others are in
+ * the other, threads in plain calls are counted: a sender puts the mark only while
+ * there is none, and a receiver accepts a ring only then. From there to the mark
+ * one thread receives at a time.
+ *
+ * What must be known to everyone who holds the socket, in whatever process, is
+ * kept in the socket, in options that mean nothing to AF_UNIX. SO_MAX_PACING_RATE
+ * names the process that has it to itself: another one that moves data through it,
+ * a child for instance, finds a strange name there, and from then on no direction
+ * moves into a ring any more. (Rings that were there before the fork are the
+ * child's, too.) Should a process have been quicker, SO_DONTROUTE says that the
+ * socket sends through a ring, SO_BROADCAST that it receives through one: set before
+ * the peer can send the first token, so that a holder without the ring gets
+ * ECONNRESET, never a token for data. SO_NOFCS says that it never may: hv_detach().
+ */
+
+#include "lib/channel.h"
+#include <sys/uio.h>
+
+#define CARRIER_MESSAGES_BEFORE 64u  /* when a ring has paid for itself, measured: see bench/ */
+#define CARRIER_BYTES_BEFORE 262144u
+
+#define PACKET_OVERHEAD 32u /* how much smaller than the send buffer AF_UNIX wants a message to be; in a ring, too */
+
+#define CARRIER_TOKEN 'T'
+#define CARRIER_MARK 'R' /* with a descriptor that is no ring; an abort's is another */
+#define CARRIER_END 'E'  /* among tokens, where the sender said in the header that the ring ended: the stream goes on */
+
+/* This process made the socket, and has it to itself; or is about to close it. */
+void carrier_own(int fd);
+void carrier_disown(int fd);
+/* Whether this process has it to itself, or had when it asked first: then no other one takes it into a ring. */
+bool carrier_is_own(struct channel *channel, int fd);
+
+/* What is asked of a new channel, and whether it was pinned. */
+void carrier_begin(struct channel *channel, int fd);
+/* Gives back the rings. */
+void carrier_end(struct channel *channel);
+
+enum carrier_way {
+        CARRIER_IS_PLAIN, /* the call below ends it */
+        CARRIER_IS_RING,
+};
+
+/*
+ * Around a plain send of `size` bytes. CARRIER_IS_PLAIN: *ret_ring_fd is to go with
+ * it, or -1. -ECONNRESET: another process sends through a ring. -ESTALE: the number
+ * stands for another socket.
+ */
+int carrier_send_begins(struct channel *channel, int fd, size_t size, int *ret_ring_fd);
+/* The ring that was to go with it does not, after all. */
+void carrier_withdraw(struct channel *channel);
+/* `result` is what the kernel said. Closes the ring's descriptor. */
+void carrier_send_ended(struct channel *channel, int fd, int ring_fd, ssize_t result);
+
+/* Around a plain receive. -EAGAIN: another thread receives, and has to be waited for. */
+int carrier_receive_begins(struct channel *channel);
+/*
+ * `ring_fd` is a descriptor that came with the data and is an offer, or -1. With
+ * the mark (`is_marked`) the ring begins. -ECONNRESET: another process receives
+ * through a ring, or the mark came before it was accepted.
+ */
+int carrier_receive_ended(struct channel *channel, int fd, int ring_fd, bool is_marked, bool is_peeking);
+
+/*
+ * A sender that is about to write into the ring says so in its header. 1: the
+ * receiver has left; -EAGAIN: it is making up its mind.
+ */
+static inline int carrier_enter_ring(struct ring_header *header) {
+        /* Who leaves the ring makes sure that either this store is seen, or the next load sees that it leaves. */
+        atomic_store_explicit(&header->words.is_sending, true, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst);
+        uint32_t leaving = atomic_load_explicit(&header->leaving, memory_order_relaxed);
+        if (__builtin_expect(leaving == RING_NOT_LEFT, 1))
+                return 0;
+        atomic_store_explicit(&header->words.is_sending, false, memory_order_release);
+        return leaving == RING_LEFT ? 1 : -EAGAIN;
+}
+
+static inline void carrier_leave_ring(struct ring_header *header) {
+        atomic_store_explicit(&header->words.is_sending, false, memory_order_release);
+}
+/* A direction goes through the socket again; its lock is held. */
+void carrier_leave_sending(struct holder *holder, int fd);
+void carrier_leave_receiving(struct holder *holder, int fd);
+/* No direction moves into a ring any more: hv_detach(). */
+void carrier_pin(struct channel *channel, int fd);
+
+/* HVSOCKET_CARRIER, HVSOCKET_CARRIER_STATE, HVSOCKET_READINESS. */
+int carrier_set_option(int fd, int option, uint32_t value);
+int carrier_get_option(int fd, int option, int *ret);
