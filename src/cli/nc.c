@@ -23,6 +23,7 @@ struct endpoint {
         SOCKADDR_HV address;
         int type; /* SOCK_STREAM or SOCK_SEQPACKET */
         bool is_verbose;
+        enum hv_carrier carrier;
 };
 
 static void tell_address(const char *what, const SOCKADDR_HV *address) {
@@ -70,6 +71,13 @@ static bool may_come(int error) {
         return error == ECONNREFUSED || error == EHOSTUNREACH || error == ETIMEDOUT || error == ENETDOWN;
 }
 
+static int pump(int fd, const struct endpoint *endpoint, bool keeps) {
+        uint32_t carrier = endpoint->carrier;
+        if (carrier != HV_CARRIER_AUTO && hv_setsockopt(fd, SOL_HVSOCKET, HVSOCKET_CARRIER, &carrier, sizeof carrier) < 0)
+                return fail(EXIT_FAILED, "--carrier", strerror(errno), NULL);
+        return nc_pump(fd, endpoint->type, keeps);
+}
+
 static int run_connect(const struct endpoint *endpoint, bool waits) {
         for (unsigned ms = WAIT_FIRST_MS;; ms = ms * 2 < WAIT_MAX_MS ? ms * 2 : WAIT_MAX_MS) {
                 int fd = -1, r = new_socket(endpoint, &fd);
@@ -78,7 +86,7 @@ static int run_connect(const struct endpoint *endpoint, bool waits) {
                 if (hv_connect(fd, (const struct sockaddr *)&endpoint->address, sizeof endpoint->address) == 0) {
                         if (endpoint->is_verbose)
                                 tell_address("connected to", &endpoint->address);
-                        return nc_pump(fd, endpoint->type, false);
+                        return pump(fd, endpoint, false);
                 }
                 int error = errno;
                 if (!waits || !may_come(error)) {
@@ -118,11 +126,22 @@ static int run_listen(const struct endpoint *endpoint, bool keeps) {
                 }
                 if (endpoint->is_verbose)
                         tell_address("connection from", &peer);
-                r = nc_pump(fd, endpoint->type, keeps);
+                r = pump(fd, endpoint, keeps);
         } while (keeps);
         if (listen_fd >= 0)
                 hv_close(listen_fd);
         return r;
+}
+
+static const char *const carriers[] = {[HV_CARRIER_AUTO] = "auto", [HV_CARRIER_UNIX] = "unix", [HV_CARRIER_SHM] = "shm"};
+
+static int carrier_named(const char *name, enum hv_carrier *ret) {
+        for (enum hv_carrier i = HV_CARRIER_AUTO; i <= HV_CARRIER_SHM; i++)
+                if (!strcmp(name, carriers[i])) {
+                        *ret = i;
+                        return EXIT_OK;
+                }
+        return fail(EXIT_USAGE, name, "is no carrier: auto, unix or shm", "hvsock nc --help");
 }
 
 static int run_nc(const struct invocation *invocation) {
@@ -136,7 +155,9 @@ static int run_nc(const struct invocation *invocation) {
         if (is_given(invocation, "keep") && !listens)
                 return fail(EXIT_USAGE, "--keep", "goes with --listen", "hvsock nc --help");
 
-        int r = names_partition ? partition_named(invocation->arguments[0], &endpoint.address.VmId) : EXIT_OK;
+        int r = carrier_named(value_of(invocation, "carrier", "auto"), &endpoint.carrier);
+        if (r == EXIT_OK && names_partition)
+                r = partition_named(invocation->arguments[0], &endpoint.address.VmId);
         if (r == EXIT_OK)
                 r = service_named(invocation->arguments[names_partition], &endpoint.address.ServiceId);
         if (r != EXIT_OK)
@@ -150,6 +171,7 @@ static const struct verb_option options[] = {
         {"keep", 'k', NULL, "with -l: take one connection after the other"},
         {"wait", 'w', NULL, "until there is a listener, try again"},
         {"seqpacket", 0, NULL, "SOCK_SEQPACKET: each read of standard input is a message"},
+        {"carrier", 0, "WAY", "auto (default), unix or shm: which way the data goes"},
         {"verbose", 'v', NULL, "say on standard error what is connected"},
         OPTIONS_END,
 };

@@ -71,6 +71,19 @@ TEST(every_direction_of_the_tutorial_works) {
         sandbox_close(&sandbox);
 }
 
+TEST(data_goes_the_way_that_is_asked_for) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        static const char *const ways[] = {"auto", "unix", "shm"};
+        for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+                pid_t server = sh_begin("head -c 3000000 /dev/zero | hvsock nc -l --carrier %s Echo >/dev/null", ways[i]);
+                check_string(sh_text("hvsock nc --wait --carrier %s Echo </dev/null | wc -c", ways[i]), "3000000");
+                check_equal(sh_end(server), 0);
+        }
+        check_equal(sh_refused("hvsock nc --carrier pigeon Echo </dev/null"), 2);
+        sandbox_close(&sandbox);
+}
+
 TEST(messages_of_seqpacket_arrive) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, FAMILY);
