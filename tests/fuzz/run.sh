@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Runs one libFuzzer target, its seeds first:  run.sh TARGET SEEDS
+# Runs one libFuzzer target, its seeds first:  run.sh TARGET SEEDS RUNS
 #
-# $HVSOCK_FUZZ_RUNS inputs (-1: no limit), which must all have run within
+# RUNS or $HVSOCK_FUZZ_RUNS inputs (-1: no limit), which must all have run within
 # $HVSOCK_FUZZ_SECONDS. An input that fails is left in the current directory.
 set -u
 
-runs=${HVSOCK_FUZZ_RUNS:-100000} seconds=${HVSOCK_FUZZ_SECONDS:-120}
+runs=${HVSOCK_FUZZ_RUNS:-$3} seconds=${HVSOCK_FUZZ_SECONDS:-120}
 name=$(basename "$1")
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
