@@ -45,6 +45,8 @@ struct listener {
         void *shell;
 };
 
+enum direction { FROM_CONNECTOR, FROM_ACCEPTOR };
+
 struct channel {
         GUID ephemeral_id; /* unique; the key */
         struct partition *from, *to; /* the connector's and the acceptor's */
@@ -56,6 +58,7 @@ struct channel {
         int socket_type;
         int64_t since_ms; /* 0: it is older than this broker */
         bool ended;     /* shut down both ways, and not closed yet: the daemon's to say */
+        uint64_t bytes[2]; /* that went through rings, by enum direction */
         struct list all_link, listener_link;
         struct table_link id_link;
         void *shell;
@@ -142,6 +145,11 @@ int broker_opened(struct broker *broker, const struct connect_request *request, 
  */
 int broker_restore_channel(struct broker *broker, const struct channel *channel, struct channel **ret_channel);
 void broker_closed(struct broker *broker, struct channel *channel);
+/*
+ * So many bytes went this way so far, as far as their sender says: what it says may only grow, and no sum overflows. In
+ * the channel's and its service's counters; nothing decides by them.
+ */
+void broker_counted(struct channel *channel, enum direction direction, uint64_t bytes);
 struct channel *broker_channel_find(const struct broker *broker, const GUID *ephemeral_id);
 struct channel *broker_channel_next(const struct broker *broker, const struct channel *after);
 

@@ -108,6 +108,21 @@ void broker_closed(struct broker *broker, struct channel *channel) {
         free(channel);
 }
 
+static uint64_t sum(uint64_t a, uint64_t b) {
+        return a + b < a || a + b > INT64_MAX ? INT64_MAX : a + b;
+}
+
+void broker_counted(struct channel *channel, enum direction direction, uint64_t bytes) {
+        uint64_t *counted = &channel->bytes[direction];
+        if (bytes > INT64_MAX) /* as much as management can tell */
+                bytes = INT64_MAX;
+        if (bytes <= *counted)
+                return;
+        if (channel->service)
+                channel->service->counters.bytes[direction] = sum(channel->service->counters.bytes[direction], bytes - *counted);
+        *counted = bytes;
+}
+
 struct channel *broker_channel_find(const struct broker *broker, const GUID *ephemeral_id) {
         uint64_t hash = table_hash(&broker->channels_by_id, ephemeral_id, sizeof *ephemeral_id);
         for (struct table_link *link = NULL; (link = table_find(&broker->channels_by_id, hash, link));) {

@@ -35,8 +35,11 @@ static void put_refused(struct libscols_line *line, unsigned column, struct json
 }
 
 static int print_counters(struct json_object *reply, const char *key, const char *heading, const char *name_key) {
+        bool has_bytes = !strcmp(key, "services"); /* the broker counts them by service and channel */
         struct libscols_table *listing = listing_new(
-                (const char *const[]){heading, ">LISTENERS", ">OPEN", ">OPENED", ">REFUSED", "WHY", NULL});
+                has_bytes ? (const char *const[]){heading, ">LISTENERS", ">OPEN", ">OPENED", ">REFUSED", "WHY", ">BYTES-TO",
+                                                  ">BYTES-FROM", NULL}
+                          : (const char *const[]){heading, ">LISTENERS", ">OPEN", ">OPENED", ">REFUSED", "WHY", NULL});
         for (size_t i = 0; i < field_count(reply, key); i++) {
                 struct json_object *object = field_at(reply, key, i), *counters = field(object, "counters");
                 struct libscols_line *line = listing_line(listing, NULL);
@@ -45,8 +48,43 @@ static int print_counters(struct json_object *reply, const char *key, const char
                 listing_cell(line, 2, "%lld", (long long)field_int(counters, "channelsNow"));
                 listing_cell(line, 3, "%lld", (long long)field_int(counters, "channelsTotal"));
                 put_refused(line, 4, counters);
+                if (!has_bytes)
+                        continue;
+                listing_cell(line, 6, "%lld", (long long)field_int(counters, "bytesFromConnectors"));
+                listing_cell(line, 7, "%lld", (long long)field_int(counters, "bytesFromAcceptors"));
         }
         return listing_print(listing, key, "hvsock service add '<NAME>'");
+}
+
+/* Those that have anything to show: of the others the kernel counts nothing. */
+static int put_channels(struct json_object *part, void *listing) {
+        for (size_t i = 0; i < field_count(part, "channels"); i++) {
+                struct json_object *channel = field_at(part, "channels", i);
+                long long to = field_int(channel, "bytesFromConnector"), from = field_int(channel, "bytesFromAcceptor");
+                if (!to && !from)
+                        continue;
+                struct libscols_line *line = listing_line(listing, NULL);
+                const char *name = field_text(channel, "serviceName");
+                listing_cell(line, 0, "%s", field_text(channel, "fromPath"));
+                listing_cell(line, 1, "%s", field_text(channel, "toPath"));
+                listing_cell(line, 2, "%s", *name ? name : field_text(channel, "serviceId"));
+                listing_cell(line, 3, "%s", field_text(channel, "carrier"));
+                listing_cell(line, 4, "%lld", to);
+                listing_cell(line, 5, "%lld", from);
+        }
+        return EXIT_OK;
+}
+
+static int print_channels(void) {
+        struct libscols_table *listing = listing_new(
+                (const char *const[]){"CHANNEL FROM", "TO", "SERVICE", "CARRIER", ">BYTES-TO", ">BYTES-FROM", NULL});
+        int r = management_list("ListChannels", put_channels, listing);
+        if (r == EXIT_OK && scols_table_get_nlines(listing)) {
+                putchar('\n');
+                return listing_print(listing, "channels", "hvsock ls");
+        }
+        scols_unref_table(listing);
+        return r;
 }
 
 static int print_once(bool as_json, bool watches) {
@@ -67,6 +105,8 @@ static int print_once(bool as_json, bool watches) {
                         putchar('\n');
                         if (r == EXIT_OK)
                                 r = print_counters(reply, "partitions", "PARTITION", "path");
+                        if (r == EXIT_OK)
+                                r = print_channels();
                 }
         }
         json_object_put(reply);
@@ -102,7 +142,9 @@ static const struct verb_option options[] = {
 
 const struct verb verb_stat = {.name = "stat",
                                .synopsis = "",
-                               .summary = "show counters by friendly name: listeners, channels, refusals by cause",
+                               .summary = "show counters by friendly name: listeners, channels, refusals by cause, bytes",
+                               .details = "BYTES are those that went through shared memory to and from who listens, as the\n"
+                                          "channels' ends say; of other channels nobody counts them.",
                                .options = options,
                                .arguments_max = 1,
                                .run = run_stat};

@@ -12,6 +12,7 @@
 
 #include "daemon/manage_request.h"
 #include "daemon/revoke.h"
+#include "daemon/rings.h"
 
 #include "base/guid.h"
 #include <errno.h>
@@ -80,7 +81,9 @@ static struct json_object *json_of_channel(const struct world *world, const stru
         put_guid(object, "serviceId", &channel->service_id);
         put_service_name(world, object, &channel->service_id);
         put_string(object, "type", type_name(channel->socket_type));
-        put_string(object, "carrier", "unix");
+        put_string(object, "carrier", channel_carrier(channel));
+        put_int(object, "bytesFromConnector", (int64_t)channel->bytes[FROM_CONNECTOR]);
+        put_int(object, "bytesFromAcceptor", (int64_t)channel->bytes[FROM_ACCEPTOR]);
         put_int(object, "fromPid", channel->from_pid);
         put_int(object, "fromUid", channel->from_uid);
         put_command(object, "fromCommand", channel->from_pid);
@@ -99,7 +102,9 @@ static struct json_object *describe_listener(const struct world *world, const st
 }
 
 static struct json_object *describe_channel(const struct world *world, const struct list_key *key) {
-        const struct channel *channel = broker_channel_find(world->broker, &key->id);
+        struct channel *channel = broker_channel_find(world->broker, &key->id);
+        if (channel)
+                rings_count(channel);
         return channel ? json_of_channel(world, channel) : NULL;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/guid.h"
 #include "daemon/activation.h"
+#include "daemon/rings.h"
 #include "daemon/spawn.h"
 #include <errno.h>
 #include <stdio.h>
@@ -231,14 +232,17 @@ void manage_list_services(struct request *request) {
         if (!request_parameters(request, NULL, 0))
                 return;
         world_probe_all(request->world);
+        rings_count_all(request->world);
         const struct service *at = NULL;
         request_list(request, "services", next_service, &at);
 }
 
 void manage_get_service(struct request *request) {
         const struct service *service = named_service(request);
-        if (service)
-                reply_service(request, service);
+        if (!service)
+                return;
+        rings_count_all(request->world);
+        reply_service(request, service);
 }
 
 /* All is read before anything is saved: a mistake in the text imports nothing. */

@@ -19,6 +19,8 @@ struct json_object *json_of_counters(const struct counters *counters) {
         put_int(object, "listenersTotal", (int64_t)counters->listeners_total);
         put_int(object, "channelsNow", (int64_t)counters->channels_now);
         put_int(object, "channelsTotal", (int64_t)counters->channels_total);
+        put_int(object, "bytesFromConnectors", (int64_t)counters->bytes[FROM_CONNECTOR]);
+        put_int(object, "bytesFromAcceptors", (int64_t)counters->bytes[FROM_ACCEPTOR]);
         for (enum rule rule = 0; rule < RULE_COUNT; rule++)
                 if (counters->refused[rule] > 0)
                         put_int(refused, rule_name(rule), (int64_t)counters->refused[rule]);

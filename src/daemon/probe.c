@@ -130,9 +130,10 @@ static void not_closed(struct channel_shell *shell) {
 
 static void channel_shell_free(struct world *world, struct channel *channel) {
         struct channel_shell *shell = channel->shell;
-        channel->shell = NULL;
         if (!shell)
                 return;
+        rings_forget(channel);
+        channel->shell = NULL;
         not_closed(shell);
         doubt_end(&world->probe->doubts, shell);
         list_unlink(&shell->process_link);

@@ -31,7 +31,7 @@
  * the dead are never larger than a constant times those of the living.
  */
 
-#include "daemon/clients.h"
+#include "daemon/rings.h"
 #include "wire/name.h"
 
 #define PROBES_PER_TURN 16      /* between two turns of the loop */
@@ -63,6 +63,7 @@ struct channel_shell {
         struct doubtful_user *doubtful_user; /* NULL until there is doubt */
         unsigned round;           /* of probing them all in which it was last in the kernel's list */
         uint64_t network;         /* cookie of the connector's network namespace */
+        struct observed_ring rings[2]; /* by enum direction; rings.c's */
         uint8_t address_length;
         char name[1 + CONNECTOR_NAME_SIZE]; /* the connector's sun_path */
 };

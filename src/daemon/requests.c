@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/rings.h"
 #include "daemon/clients.h"
 #include "daemon/discard.h"
 #include "daemon/lend.h"
@@ -184,6 +185,10 @@ int request_serve(struct client *client, const struct wire_request *request, int
                 return serve_resolve_service(client, request, &reply);
         case WIRE_CLOSED:
                 probe_closed(client, request->closed, request->closed_count);
+                return 0;
+        case WIRE_RING:
+                ring_told(client, request, fd);
+                discard(fd, &client->stranger);
                 return 0;
         }
         verdict = judge(client, request, fd, &reply);

@@ -256,11 +256,27 @@ int carrier_send_begins(struct channel *channel, int fd, size_t size, int *ret_r
         return CARRIER_IS_PLAIN;
 }
 
+/* For its statistics the broker looks at the header; it need not know, nor be there. */
+static void tell_broker(const struct channel *channel, int fd, int ring_fd) {
+        struct endpoint endpoint;
+        if (endpoint_read(fd, &endpoint) < 0 || (endpoint.role != ROLE_CONNECTOR && endpoint.role != ROLE_ACCEPTED))
+                return;
+        struct wire_request request = {
+                .header.type = WIRE_RING,
+                .service_id = endpoint.connector.ephemeral_id,
+                .socket_type = (uint32_t)channel->type,
+                .flags = endpoint.role == ROLE_ACCEPTED ? WIRE_RING_FROM_ACCEPTOR : 0,
+        };
+        control_tell(&request, ring_fd);
+}
+
 void carrier_send_ended(struct channel *channel, int fd, int ring_fd, ssize_t result) {
         int error = errno;
         if (ring_fd >= 0) {
                 if (result < 0)
                         carrier_withdraw(channel);
+                else
+                        tell_broker(channel, fd, ring_fd);
                 fd_close(ring_fd);
         } else if (result >= 0) {
                 atomic_store_explicit(&channel->messages, channel->messages + 1, memory_order_relaxed);

@@ -35,7 +35,7 @@ void closed_add(const GUID *ephemeral_id) {
         struct wire_request request = {.header.type = WIRE_CLOSED};
         closed_take(&request);
         if (request.closed_count)
-                control_tell(&request);
+                control_tell(&request, -1);
         (void)add(ephemeral_id);
 }
 

@@ -242,10 +242,11 @@ int connection_ask(struct connection *connection, struct wire_request *request, 
                 return -EPROTO;
         if (fd >= 0)
                 revocation_map(fd);
+        connection->minor = reply.header.minor;
         *ret_reply = reply;
         return 0;
 }
 
-int connection_tell(struct connection *connection, struct wire_request *request) {
-        return send_request(connection, request, -1, MSG_DONTWAIT, 0); /* which nothing interrupts */
+int connection_tell(struct connection *connection, struct wire_request *request, int lent_fd) {
+        return send_request(connection, request, lent_fd, MSG_DONTWAIT, 0); /* which nothing interrupts */
 }

@@ -16,6 +16,7 @@ struct connection {
         uid_t euid;
         uint32_t serial;  /* of the last request */
         uint32_t wait_ms; /* what the kernel was told to wait at most */
+        uint16_t minor;   /* the broker's, as it last answered */
 };
 
 /*
@@ -39,7 +40,7 @@ bool connection_is_ours(const struct connection *connection);
  */
 int connection_ask(struct connection *connection, struct wire_request *request, int lent_fd, uint32_t wait_ms,
                    struct wire_reply *ret_reply);
-/* Sends what has no answer; does not wait. */
-int connection_tell(struct connection *connection, struct wire_request *request);
+/* Sends what has no answer, with the descriptor `lent_fd` or -1; does not wait. */
+int connection_tell(struct connection *connection, struct wire_request *request, int lent_fd);
 
 int64_t monotonic_ms(void);

@@ -93,11 +93,12 @@ int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, 
         }
 }
 
-void control_tell(struct wire_request *request) {
+void control_tell(struct wire_request *request, int lent_fd) {
         struct connection *connection = take_idle();
         if (!connection)
                 return;
-        if (connection_tell(connection, request) < 0)
+        bool is_understood = request->header.type != WIRE_RING || connection->minor >= WIRE_MINOR_OF_RING;
+        if (is_understood && connection_tell(connection, request, lent_fd) < 0)
                 connection_close(connection);
         else
                 give_back(connection);

@@ -27,5 +27,5 @@
  * `timeout_ms` 0 is the default.
  */
 int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply);
-/* Tells what has no answer, if there is an idle connection to tell it on. */
-void control_tell(struct wire_request *request);
+/* Tells what has no answer, with the descriptor `lent_fd` or -1, if there is an idle connection to tell it on. */
+void control_tell(struct wire_request *request, int lent_fd);

@@ -14,6 +14,7 @@
  *     CLOSED             count 4, closed 16 * count                 none is sent
  *     RESOLVE_PARTITION  name, NUL-terminated                       VmId 16
  *     RESOLVE_SERVICE    name, NUL-terminated                       ServiceId 16
+ *     RING               ServiceId 16, type 4, flags 4              none is sent
  *
  * A reply has error 4 and rule 4 before these; when error is not 0, the refusal's
  * text, NUL-terminated, comes in their place. Names and texts end the packet,
@@ -41,6 +42,7 @@ enum body {
         BODY_CONNECT,
         BODY_CLOSED,
         BODY_NAME,
+        BODY_RING,
         BODY_HELLO,
         BODY_VM_ID,
         BODY_SERVICE_ID,
@@ -59,6 +61,7 @@ static const struct {
         [WIRE_CHECK] = {BODY_ADDRESS, BODY_EMPTY, 0},
         [WIRE_RESOLVE_PARTITION] = {BODY_NAME, BODY_VM_ID, 0},
         [WIRE_RESOLVE_SERVICE] = {BODY_NAME, BODY_SERVICE_ID, 0},
+        [WIRE_RING] = {BODY_RING, BODY_EMPTY, 1, WIRE_RING_FROM_ACCEPTOR},
 };
 
 static bool type_is_known(uint16_t type) {
@@ -136,7 +139,9 @@ size_t wire_encode_request(const struct wire_request *request, uint8_t packet[WI
                 put_guid(&writer, &request->vm_id);
                 put_guid(&writer, &request->service_id);
         }
-        if (body == BODY_SOCKET || body == BODY_CONNECT) {
+        if (body == BODY_RING)
+                put_guid(&writer, &request->service_id);
+        if (body == BODY_SOCKET || body == BODY_CONNECT || body == BODY_RING) {
                 put32(&writer, request->socket_type);
                 put32(&writer, request->flags);
         }
@@ -274,7 +279,9 @@ int wire_decode_request(const uint8_t *packet, size_t length, struct wire_reques
                 request.vm_id = get_guid(&reader);
                 request.service_id = get_guid(&reader);
         }
-        if (body == BODY_SOCKET || body == BODY_CONNECT) {
+        if (body == BODY_RING)
+                request.service_id = get_guid(&reader);
+        if (body == BODY_SOCKET || body == BODY_CONNECT || body == BODY_RING) {
                 request.socket_type = get32(&reader);
                 request.flags = get32(&reader);
                 require(&reader, request.socket_type == SOCK_STREAM || request.socket_type == SOCK_SEQPACKET);
@@ -313,7 +320,7 @@ int wire_decode_reply(const uint8_t *packet, size_t length, struct wire_reply *r
                 return -ENOSYS;
         } else {
                 enum body body = layouts[type].reply;
-                require(&reader, !reply.rule && type != WIRE_CLOSED);
+                require(&reader, !reply.rule && type != WIRE_CLOSED && type != WIRE_RING);
                 if (body == BODY_HELLO) {
                         reply.vm_id = get_guid(&reader);
                         reply.parent_vm_id = get_guid(&reader);

@@ -8,7 +8,7 @@
  * system call. Little-endian, fixed width, the same for 32 and 64 bit; a GUID
  * travels as Windows keeps it in memory. One packet is one message; a request
  * is answered by one packet with the same serial and WIRE_REPLY added to its
- * type. WIRE_CLOSED alone has no answer.
+ * type. WIRE_CLOSED and WIRE_RING have no answer.
  *
  * Decoding copies out of the packet once and checks every length, count and
  * reserved field; the caller never looks at the packet again.
@@ -21,7 +21,8 @@
 
 #define WIRE_MAGIC 0x31737668u /* "hvs1" */
 #define WIRE_MAJOR 1u
-#define WIRE_MINOR 0u
+#define WIRE_MINOR 1u
+#define WIRE_MINOR_OF_RING 1u /* an older broker does not know WIRE_RING, and would answer it */
 
 #define WIRE_PACKET_MAX 1024u      /* bytes; a longer packet ends the connection */
 #define WIRE_NAME_SIZE 256u        /* a name or a path of names, NUL included */
@@ -40,7 +41,8 @@ enum wire_type {
         WIRE_CHECK = 6,             /* may this service's channels go on? */
         WIRE_RESOLVE_PARTITION = 7, /* name -> VmId, seen from the caller */
         WIRE_RESOLVE_SERVICE = 8,   /* name -> ServiceId */
-        WIRE_TYPE_MAX = 8,
+        WIRE_RING = 9,              /* one descriptor: the ring that a channel's data moves into; no answer. Minor 1 */
+        WIRE_TYPE_MAX = 9,
         WIRE_REPLY = 0x8000,
 };
 
@@ -58,13 +60,14 @@ struct wire_header {
 
 #define WIRE_CONNECT_PASSTHRU 0x1u /* HVSOCKET_CONTAINER_PASSTHRU */
 #define WIRE_BIND_PASSTHRU 0x1u
+#define WIRE_RING_FROM_ACCEPTOR 0x1u /* what the acceptor sends goes through it; else what the connector does */
 
 struct wire_request {
         struct wire_header header;
         GUID vm_id;            /* BIND, LISTEN, CONNECT, CHECK */
-        GUID service_id;       /* BIND, LISTEN, CONNECT, CHECK */
-        uint32_t socket_type;  /* BIND, CONNECT: 1 SOCK_STREAM, 5 SOCK_SEQPACKET */
-        uint32_t flags;        /* BIND: WIRE_BIND_*; CONNECT: WIRE_CONNECT_* */
+        GUID service_id;       /* BIND, LISTEN, CONNECT, CHECK; RING: the channel's ephemeral ServiceId */
+        uint32_t socket_type;  /* BIND, CONNECT, RING: 1 SOCK_STREAM, 5 SOCK_SEQPACKET */
+        uint32_t flags;        /* BIND: WIRE_BIND_*; CONNECT: WIRE_CONNECT_*; RING: WIRE_RING_* */
         uint32_t closed_count; /* CONNECT, CLOSED */
         GUID closed[WIRE_CLOSED_MAX]; /* CONNECT, CLOSED: ephemeral ServiceIds of channels that were closed */
         char name[WIRE_NAME_SIZE];    /* RESOLVE_*: NUL-terminated */

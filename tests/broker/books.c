@@ -272,6 +272,32 @@ TEST(a_world_with_everything_in_it_is_freed_whole) {
         check(!broker_free(NULL));
 }
 
+TEST(bytes_only_grow_whatever_their_senders_say_and_no_sum_overflows) {
+        WORLD(world);
+        struct caller guest = user_in(world.web01, 1000);
+        listening(&world, world.host, &HV_GUID_WILDCARD);
+        struct channel *one = connected(&world, &guest, &HV_GUID_PARENT), *other = connected(&world, &guest, &HV_GUID_PARENT);
+        const uint64_t *sums = world.service->counters.bytes;
+        broker_counted(one, FROM_CONNECTOR, 100);
+        broker_counted(one, FROM_ACCEPTOR, 7);
+        broker_counted(other, FROM_CONNECTOR, 20);
+        broker_counted(one, FROM_CONNECTOR, 30); /* less than before */
+        check_equal(one->bytes[FROM_CONNECTOR], 100);
+        check_equal(sums[FROM_CONNECTOR], 120);
+        check_equal(sums[FROM_ACCEPTOR], 7);
+        broker_counted(one, FROM_CONNECTOR, 150);
+        broker_closed(world.broker, one);
+        check_equal(sums[FROM_CONNECTOR], 170);
+        broker_counted(other, FROM_CONNECTOR, UINT64_MAX);
+        check_equal(other->bytes[FROM_CONNECTOR], INT64_MAX);
+        check_equal(sums[FROM_CONNECTOR], INT64_MAX);
+        broker_closed(world.broker, other);
+        struct channel *third = connected(&world, &guest, &HV_GUID_PARENT);
+        broker_counted(third, FROM_CONNECTOR, 1000);
+        check_equal(sums[FROM_CONNECTOR], INT64_MAX);
+        broker_closed(world.broker, third);
+}
+
 #define MANY_LISTENERS 1000
 #define MANY_CHANNELS 10000
 

@@ -105,7 +105,8 @@ TEST(requests_with_some_bytes_wrong_end_the_connection_or_are_answered) {
                 size_t size = encode(packet, types[random_below(5)]);
                 for (unsigned j = random_below(4); j < 4; j++)
                         packet[random_below((uint32_t)size)] = (uint8_t)random_below(256);
-                packet[8] = packet[8] == WIRE_CLOSED ? WIRE_HELLO : packet[8]; /* that one has no answer */
+                if (packet[8] == WIRE_CLOSED || packet[8] == WIRE_RING)
+                        packet[8] = WIRE_HELLO; /* those have no answer */
                 if (exchange(fd, packet, size, NULL, 0) < 0) {
                         close(fd);
                         fd = connect_to_control(world, "web01");
@@ -175,7 +176,7 @@ TEST(descriptors_that_do_not_belong_are_closed_and_refused) {
                 size_t size = encode(packet, type), wrong[] = {1, 2, 253};
                 if (type == WIRE_BIND || type == WIRE_CONNECT)
                         wrong[0] = 0;
-                for (unsigned i = 0; i < 3; i++) {
+                for (unsigned i = type == WIRE_RING; i < 3; i++) { /* with one it is right, and has no answer */
                         int fd = connect_to_control(world, "web01");
                         exchange(fd, packet, size, many, wrong[i]);
                         close(fd);

@@ -96,6 +96,42 @@ static long send_some(void *fd) {
         return 0;
 }
 
+/* The one channel that is open, as management lists it. */
+static struct json_object *listed_channel(struct world *world) {
+        struct json_object *reply = manage(world, "ListChannels", "{}");
+        check_equal(length_at(reply, "/channels"), 1);
+        return reply;
+}
+
+TEST(the_broker_says_which_way_a_channel_goes_and_counts_its_bytes) {
+        struct pair pair = pair_open(SOCK_STREAM);
+        ask_for(pair.connector, HV_CARRIER_AUTO);
+        ask_for(pair.acceptor, HV_CARRIER_AUTO);
+        struct json_object *reply = listed_channel(pair.world);
+        check_string(text_at(reply, "/channels/0/carrier"), "unix");
+        json_object_put(reply);
+        ask_for(pair.connector, HV_CARRIER_SHM);
+        for (unsigned i = 0; i < 3; i++)
+                pass_on(pair.connector, pair.acceptor, "to the acceptor");
+        reply = listed_channel(pair.world);
+        check_string(text_at(reply, "/channels/0/carrier"), "shm>");
+        check_equal(number_at(reply, "/channels/0/bytesFromConnector"), 30);
+        json_object_put(reply);
+        ask_for(pair.acceptor, HV_CARRIER_SHM);
+        for (unsigned i = 0; i < 2; i++)
+                pass_on(pair.acceptor, pair.connector, "and back");
+        reply = listed_channel(pair.world);
+        check_string(text_at(reply, "/channels/0/carrier"), "shm");
+        check_equal(number_at(reply, "/channels/0/bytesFromConnector"), 30);
+        check_equal(number_at(reply, "/channels/0/bytesFromAcceptor"), 8);
+        json_object_put(reply);
+        must(hv_detach(pair.connector));
+        reply = listed_channel(pair.world);
+        check_string(text_at(reply, "/channels/0/carrier"), "unix");
+        json_object_put(reply);
+        pair_close(&pair);
+}
+
 TEST(a_process_that_may_have_no_such_memory_stays_on_its_socket) {
         struct pair pair = pair_open(SOCK_STREAM);
         struct rlimit limit = {.rlim_cur = 1000, .rlim_max = RLIM_INFINITY};

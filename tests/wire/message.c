@@ -13,10 +13,15 @@ static const GUID VM = {0x01020304, 0x0506, 0x0708, {9, 10, 11, 12, 13, 14, 15, 
 static const GUID SERVICE = {0xa1a2a3a4, 0xb1b2, 0xc1c2, {1, 2, 3, 4, 5, 6, 7, 8}};
 
 static const uint16_t REQUESTS[] = {WIRE_HELLO, WIRE_BIND,  WIRE_LISTEN,            WIRE_CONNECT,
-                                    WIRE_CLOSED, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE};
+                                    WIRE_CLOSED, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE,
+                                    WIRE_RING};
 
 #define for_each_type(variable) \
         for (const uint16_t *variable = REQUESTS; variable < REQUESTS + sizeof REQUESTS / sizeof *REQUESTS; variable++)
+
+static bool is_answered(uint16_t type) {
+        return type != WIRE_CLOSED && type != WIRE_RING;
+}
 
 static struct wire_header header_of(uint16_t type) {
         return (struct wire_header){.major = WIRE_MAJOR, .minor = WIRE_MINOR, .type = type, .serial = 0x11223344};
@@ -92,7 +97,7 @@ static void check_reply_is(const uint8_t *packet, size_t length, int expected) {
 
 TEST(a_connect_travels_byte_for_byte_as_documented) {
         static const uint8_t expected[] = {
-                'h', 'v', 's', '1', 1, 0, 0, 0, 4, 0, 0, 0, 84, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 0,
+                'h', 'v', 's', '1', 1, 0, 1, 0, 4, 0, 0, 0, 84, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 0,
                 0x04, 0x03, 0x02, 0x01, 0x06, 0x05, 0x08, 0x07, 9, 10, 11, 12, 13, 14, 15, 16,
                 0xa4, 0xa3, 0xa2, 0xa1, 0xb2, 0xb1, 0xc2, 0xc1, 1, 2, 3, 4, 5, 6, 7, 8,
                 5, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
@@ -106,13 +111,14 @@ TEST(a_connect_travels_byte_for_byte_as_documented) {
 }
 
 TEST(packets_have_the_documented_lengths) {
-        static const size_t requests[] = {24, 64, 56, 100, 60, 56, 33, 33}, replies[] = {132, 64, 32, 64, 0, 32, 48, 48};
+        static const size_t requests[] = {24, 64, 56, 100, 60, 56, 33, 33, 48},
+                            replies[] = {132, 64, 32, 64, 0, 32, 48, 48, 0};
         uint8_t packet[WIRE_PACKET_MAX];
         for_each_type (type) {
                 struct wire_request request = request_of(*type);
                 struct wire_reply reply = reply_of(*type);
                 check_equal(wire_encode_request(&request, packet), requests[type - REQUESTS]);
-                if (*type != WIRE_CLOSED)
+                if (is_answered(*type))
                         check_equal(wire_encode_reply(&reply, packet), replies[type - REQUESTS]);
         }
 }
@@ -126,21 +132,21 @@ TEST(every_request_is_read_back_with_the_fields_of_its_type) {
                 check_equal(got.header.serial, 0x11223344);
                 bool addressed = *type >= WIRE_BIND && *type <= WIRE_CONNECT;
                 check(guid_equal(&got.vm_id, addressed || *type == WIRE_CHECK ? &VM : &HV_GUID_ZERO));
-                check(guid_equal(&got.service_id, addressed || *type == WIRE_CHECK ? &SERVICE : &HV_GUID_ZERO));
-                bool lends = *type == WIRE_BIND || *type == WIRE_CONNECT;
+                bool lends = *type == WIRE_BIND || *type == WIRE_CONNECT || *type == WIRE_RING;
+                check(guid_equal(&got.service_id, addressed || lends || *type == WIRE_CHECK ? &SERVICE : &HV_GUID_ZERO));
                 check_equal(got.socket_type, lends ? SOCK_SEQPACKET : 0);
                 check_equal(got.flags, lends ? WIRE_CONNECT_PASSTHRU : 0);
                 check_equal(wire_request_descriptors(*type), lends ? 1 : 0);
                 bool closes = *type == WIRE_CONNECT || *type == WIRE_CLOSED;
                 check_equal(got.closed_count, closes ? 2 : 0);
                 check(guid_equal(&got.closed[1], closes ? &SERVICE : &HV_GUID_ZERO));
-                check_string(got.name, *type >= WIRE_RESOLVE_PARTITION ? "web01/db" : "");
+                check_string(got.name, *type == WIRE_RESOLVE_PARTITION || *type == WIRE_RESOLVE_SERVICE ? "web01/db" : "");
         }
 }
 
 TEST(every_reply_is_read_back_with_the_fields_of_its_type) {
         for_each_type (type) {
-                if (*type == WIRE_CLOSED)
+                if (!is_answered(*type))
                         continue;
                 struct wire_reply sent = reply_of(*type), got;
                 uint8_t packet[WIRE_PACKET_MAX];

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Rings, as the broker sees them. */
+
+#include "daemon/rings.h"
+
+#include "daemon/probe.h"
+#include "ring/memory.h"
+
+static unsigned observed_count; /* of all channels of this process's one world */
+
+static struct observed_ring *rings_of(const struct channel *channel) {
+        struct channel_shell *shell = channel->shell;
+        return shell ? shell->rings : NULL;
+}
+
+static void count(struct channel *channel, enum direction direction) {
+        const struct observed_ring *ring = &rings_of(channel)[direction];
+        if (!ring->header)
+                return;
+        uint64_t payload = atomic_load_explicit(&ring->header->words.payload, memory_order_relaxed);
+        broker_counted(channel, direction, payload > UINT64_MAX - ring->before ? UINT64_MAX : ring->before + payload);
+}
+
+void rings_count(struct channel *channel) {
+        if (!rings_of(channel))
+                return;
+        count(channel, FROM_CONNECTOR);
+        count(channel, FROM_ACCEPTOR);
+}
+
+void rings_count_all(const struct world *world) {
+        for (struct channel *channel = NULL; (channel = broker_channel_next(world->broker, channel));)
+                rings_count(channel);
+}
+
+static void unobserve(struct observed_ring *ring) {
+        if (!ring->header)
+                return;
+        ring_unobserve(ring->header);
+        ring->header = NULL;
+        observed_count--;
+}
+
+void rings_forget(struct channel *channel) {
+        struct observed_ring *rings = rings_of(channel);
+        if (!rings)
+                return;
+        rings_count(channel);
+        unobserve(&rings[FROM_CONNECTOR]);
+        unobserve(&rings[FROM_ACCEPTOR]);
+}
+
+/* Within a partition, whoever connected, or bound the listener: both may have handed it on, to processes of their user. */
+static bool has_part(const struct client *client, const struct channel *channel, enum direction direction) {
+        const struct caller *caller = &client->caller;
+        if (caller->partition != (direction == FROM_CONNECTOR ? channel->from : channel->to))
+                return false;
+        uint32_t uid = direction == FROM_CONNECTOR ? channel->from_uid : channel->listener ? channel->listener->uid : caller->uid;
+        return caller->uid == 0 || caller->uid == uid;
+}
+
+void ring_told(struct client *client, const struct wire_request *request, int fd) {
+        enum direction direction = request->flags & WIRE_RING_FROM_ACCEPTOR ? FROM_ACCEPTOR : FROM_CONNECTOR;
+        struct channel *channel = broker_channel_find(client->world->broker, &request->service_id);
+        const struct ring_header *header;
+        if (!channel || !rings_of(channel) || channel->socket_type != (int)request->socket_type ||
+            !has_part(client, channel, direction))
+                return;
+        struct observed_ring *ring = &rings_of(channel)[direction];
+        count(channel, direction);
+        unobserve(ring);
+        if (observed_count >= RINGS_OBSERVED_MAX || ring_observe(fd, &header) < 0)
+                return;
+        *ring = (struct observed_ring){.header = header, .before = channel->bytes[direction]};
+        observed_count++;
+}
+
+static bool is_in_use(const struct observed_ring *ring) {
+        const struct ring_header *header = ring->header;
+        return header && atomic_load(&header->words.is_begun) && !atomic_load(&header->words.is_ended) &&
+               atomic_load(&header->leaving) != RING_LEFT;
+}
+
+const char *channel_carrier(const struct channel *channel) {
+        const struct observed_ring *rings = rings_of(channel);
+        bool connectors = rings && is_in_use(&rings[FROM_CONNECTOR]), acceptors = rings && is_in_use(&rings[FROM_ACCEPTOR]);
+        bool may_be_older = !channel->since_ms; /* than this broker, which was not told then */
+        return connectors && acceptors ? "shm" : connectors ? "shm>" : acceptors ? "<shm" : may_be_older ? "-" : "unix";
+}
