@@ -35,6 +35,7 @@ struct member {
         uint64_t cookie;          /* of the channel, once it is known */
         uint64_t reported;        /* edge-triggered: what had been published by then */
         bool is_disarmed;         /* EPOLLONESHOT, and it was reported */
+        unsigned turn, place;     /* of set.turn: where among the events it stands already */
 };
 
 struct wait_set {
@@ -42,7 +43,7 @@ struct wait_set {
         _Atomic int epoll_fd; /* -1: free */
         struct lock lock;
         struct member *members;
-        unsigned count, next_to_look, waits;
+        unsigned count, next_to_look, waits, turn;
         uint32_t sender_cpu; /* of who sent last */
         bool needs_kernel;   /* some member may be ready for something that no ring shows */
 };
@@ -187,6 +188,8 @@ static int look(struct wait_set *set, struct epoll_event *ret_events, int max) {
                     !is_news(set, member, seen.published))
                         continue;
                 set->sender_cpu = seen.sender_cpu;
+                member->turn = set->turn;
+                member->place = (unsigned)found;
                 ret_events[found++] = (struct epoll_event){
                         .events = member->event.events & READABLE, .data = member->event.data};
         }
@@ -222,6 +225,7 @@ static uint32_t believe(struct wait_set *set, const struct epoll_event *said, st
 static int ask_kernel(struct wait_set *set, struct epoll_event *ret_events, int max, int timeout_ms, int *ret_count) {
         struct epoll_event said[KERNEL_EVENTS_MAX];
         int room = max - *ret_count < KERNEL_EVENTS_MAX ? max - *ret_count : KERNEL_EVENTS_MAX;
+        unsigned turn = set->turn; /* another thread's comes meanwhile, perhaps */
         if (room <= 0)
                 return 0;
         lock_release(&set->lock);
@@ -232,11 +236,8 @@ static int ask_kernel(struct wait_set *set, struct epoll_event *ret_events, int 
         for (int i = 0; i < count; i++) {
                 struct member *member;
                 uint32_t events = believe(set, &said[i], &member);
-                int at = 0;
-                while (events && at < *ret_count && memcmp(&ret_events[at].data, &member->event.data, sizeof member->event.data))
-                        at++;
-                if (events && at < *ret_count)
-                        ret_events[at].events |= events;
+                if (events && member->turn == turn)
+                        ret_events[member->place].events |= events;
                 else if (events)
                         ret_events[(*ret_count)++] = (struct epoll_event){.events = events, .data = member->event.data};
         }
@@ -267,6 +268,7 @@ static int wait_locked(struct wait_set *set, struct epoll_event *ret_events, int
         for (;;) {
                 struct wait wait = {};
                 int count, r;
+                set->turn++;
                 do {
                         count = look(set, ret_events, max);
                         if (count || timeout_ms == 0 || (set->needs_kernel && is_first))

@@ -172,6 +172,23 @@ TEST(the_end_of_the_peer_and_room_are_reported_too) {
         }
 }
 
+TEST(members_with_the_same_data_are_told_apart) {
+        struct pair pair = carrier_pair(HV_CARRIER_SHM);
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.u64 = 5}, events[8];
+        int ends[2], set = set_of(pair.acceptor, EPOLLIN | EPOLLOUT, 5);
+        must(pipe(ends));
+        must(hv_epoll_ctl(set, EPOLL_CTL_ADD, ends[1], &event));
+        must(hv_send(pair.connector, "x", 1, 0));
+        bool all = false;
+        for (unsigned i = 0; i < 40; i++)
+                all |= must(hv_epoll_wait(set, events, 8, 0)) == 2 && (events[0].events ^ events[1].events) == EPOLLIN;
+        check(all);
+        must(close(ends[0]));
+        must(close(ends[1]));
+        must(hv_close(set));
+        pair_close(&pair);
+}
+
 TEST(a_member_that_is_taken_out_is_the_kernels_again) {
         struct pair pair = carrier_pair(HV_CARRIER_SHM);
         int set = set_of(pair.acceptor, EPOLLIN, 1);
