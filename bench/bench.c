@@ -32,6 +32,7 @@ static const char usage[] =
         "\n"
         "Compares hvsock with plain AF_UNIX and TCP on loopback, side by side.\n"
         "\n"
+        "  --only PART     connects, curve or channels; may be given several times\n"
         "  --quick         a tenth of the work, five runs\n"
         "  --json FILE     the results as JSON too\n"
         "  --charts DIR    where the SVG charts go (default: beside this program)\n"
@@ -134,11 +135,23 @@ static void raise_descriptor_limit(void) {
                 die("10,000 channels need `ulimit -Hn` of at least 12000; here it is %lu", (unsigned long)limit.rlim_max);
 }
 
+static unsigned part_named(const char *name) {
+        if (!strcmp(name, "connects"))
+                return BENCH_CONNECTS;
+        if (!strcmp(name, "curve"))
+                return BENCH_CURVE;
+        if (!strcmp(name, "channels"))
+                return BENCH_CHANNELS;
+        fprintf(stderr, "hvsock-bench: %s: no such part; see --help\n", name);
+        exit(2);
+}
+
 static void parse_options(int argc, char **argv, struct bench *bench, const char **ret_json) {
         static const struct option options[] = {
                 {"quick", no_argument, NULL, 'q'},        {"json", required_argument, NULL, 'j'},
                 {"charts", required_argument, NULL, 'c'}, {"hvsockd", required_argument, NULL, 'd'},
-                {"help", no_argument, NULL, 'h'},         {0},
+                {"only", required_argument, NULL, 'o'},   {"help", no_argument, NULL, 'h'},
+                {0},
         };
         int option;
 
@@ -158,6 +171,9 @@ static void parse_options(int argc, char **argv, struct bench *bench, const char
                         if (!realpath(optarg, bench->hvsockd))
                                 die("%s: %s", optarg, strerror(errno));
                         break;
+                case 'o':
+                        bench->parts |= part_named(optarg);
+                        break;
                 case 'h':
                         fputs(usage, stdout);
                         exit(0);
@@ -168,6 +184,8 @@ static void parse_options(int argc, char **argv, struct bench *bench, const char
                 fprintf(stderr, "hvsock-bench: %s: no arguments are expected; see --help\n", argv[optind]);
                 exit(2);
         }
+        if (!bench->parts)
+                bench->parts = BENCH_CONNECTS | BENCH_CURVE | BENCH_CHANNELS;
         bench->runs = bench->quick ? RUNS_QUICK : RUNS;
 }
 
@@ -205,10 +223,13 @@ int main(int argc, char **argv) {
         make_scratch(&bench);
 
         describe_machine(&bench);
-        bench_connects(&bench);
-        bench_curve(&bench);
-        bench_channels(&bench);
-        printf("\nCharts: %s/{connects,connect-curve,round-trip,throughput}.svg\n", bench.charts);
+        if (bench.parts & BENCH_CONNECTS)
+                bench_connects(&bench);
+        if (bench.parts & BENCH_CURVE)
+                bench_curve(&bench);
+        if (bench.parts & BENCH_CHANNELS)
+                bench_channels(&bench);
+        printf("\nCharts: %s/*.svg\n", bench.charts);
         if (json && json_object_to_file_ext(json, bench.results, JSON_C_TO_STRING_PRETTY) < 0)
                 die("cannot write %s: %s", json, json_util_get_last_err());
         json_object_put(bench.results);

@@ -15,8 +15,11 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
+enum { BENCH_CONNECTS = 1, BENCH_CURVE = 2, BENCH_CHANNELS = 4 };
+
 struct bench {
         bool quick;
+        unsigned parts;
         unsigned runs;
         char hvsockd[PATH_MAX];
         char scratch[PATH_MAX]; /* a temporary directory, removed at the end */
@@ -29,7 +32,7 @@ struct bench {
 void bench_connects(const struct bench *bench);
 /* 2 and 3: a connect's cost with 1 to 10,000 open channels; the broker's memory then. */
 void bench_curve(const struct bench *bench);
-/* 4: round trips and throughput on an open channel. */
+/* 4: round trips and throughput on an open channel, of each carrier, wherever its ends run. */
 void bench_channels(const struct bench *bench);
 
 /* An empty directory of that name in the scratch directory. */

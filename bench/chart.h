@@ -9,7 +9,7 @@
 
 #include "statistics.h"
 
-#define CHART_SERIES_MAX 4u
+#define CHART_SERIES_MAX 5u
 #define CHART_POINTS_MAX 8u
 
 struct chart {

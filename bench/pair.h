@@ -24,7 +24,7 @@ enum task {
 };
 
 #define SAMPLES_MAX 65536u
-#define MESSAGE_MAX 65536u
+#define MESSAGE_MAX 1048576u
 
 struct pair {
         const struct transport *transport;

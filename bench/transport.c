@@ -73,7 +73,7 @@ static void plain_close(int fd) {
 static struct sockaddr_un unix_address(const struct endpoint *endpoint, unsigned listener) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
 
-        int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%u", endpoint->directory, listener);
+        int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%u", endpoint->directory, endpoint->first_listener + listener);
         if (length < 0 || (size_t)length >= sizeof address.sun_path)
                 die("%s is too long a path for a socket", endpoint->directory);
         return address;
@@ -137,7 +137,7 @@ GUID bench_service(unsigned listener) {
 }
 
 static int hvsock_listen(struct endpoint *endpoint, unsigned listener) {
-        SOCKADDR_HV address = {AF_HYPERV, 0, HV_GUID_PARENT, bench_service(listener)};
+        SOCKADDR_HV address = {AF_HYPERV, 0, HV_GUID_PARENT, bench_service(endpoint->first_listener + listener)};
         int fd = hv_socket(AF_HYPERV, SOCK_STREAM | SOCK_CLOEXEC, HV_PROTOCOL_RAW);
 
         if (fd < 0 || hv_bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || hv_listen(fd, LISTEN_BACKLOG) < 0)
@@ -146,7 +146,7 @@ static int hvsock_listen(struct endpoint *endpoint, unsigned listener) {
 }
 
 static int hvsock_dial(const struct endpoint *endpoint, unsigned listener) {
-        SOCKADDR_HV address = {AF_HYPERV, 0, endpoint->vm_id, bench_service(listener)};
+        SOCKADDR_HV address = {AF_HYPERV, 0, endpoint->vm_id, bench_service(endpoint->first_listener + listener)};
         int fd = hv_socket(AF_HYPERV, SOCK_STREAM | SOCK_CLOEXEC, HV_PROTOCOL_RAW);
 
         if (fd < 0 || hv_connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
@@ -189,3 +189,25 @@ static void hvsock_close(int fd) {
 const struct transport transport_hvsock = {
         "hvsock", hvsock_listen, hvsock_dial, hvsock_accept, hvsock_send, hvsock_receive, hvsock_close,
 };
+
+static int on_carrier(int fd, uint32_t carrier, uint32_t readiness) {
+        if (hv_setsockopt(fd, SOL_HVSOCKET, HVSOCKET_CARRIER, &carrier, sizeof carrier) < 0 ||
+            hv_setsockopt(fd, SOL_HVSOCKET, HVSOCKET_READINESS, &readiness, sizeof readiness) < 0)
+                die("cannot choose a carrier: %s", strerror(errno));
+        return fd;
+}
+
+#define TRANSPORT_ON_CARRIER(name, text, carrier, readiness)                                         \
+        static int hvsock_##name##_dial(const struct endpoint *endpoint, unsigned listener) {                 \
+                return on_carrier(hvsock_dial(endpoint, listener), carrier, readiness);               \
+        }                                                                                             \
+        static int hvsock_##name##_accept(int fd) {                                                           \
+                return on_carrier(hvsock_accept(fd), carrier, readiness);                             \
+        }                                                                                             \
+        const struct transport transport_hvsock_##name = {                                           \
+                text, hvsock_listen, hvsock_##name##_dial, hvsock_##name##_accept, hvsock_send, hvsock_receive, hvsock_close, \
+        }
+
+TRANSPORT_ON_CARRIER(unix, "hvsock, its sockets", HV_CARRIER_UNIX, HV_READINESS_KERNEL);
+TRANSPORT_ON_CARRIER(shm, "hvsock, shm", HV_CARRIER_SHM, HV_READINESS_KERNEL);
+TRANSPORT_ON_CARRIER(library, "hvsock, shm, library", HV_CARRIER_SHM, HV_READINESS_LIBRARY);

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The three ways to a service that are compared, behind one face: hvsock, plain
+ * The ways to a service that are compared, behind one face: hvsock, plain
  * AF_UNIX and TCP on loopback.
  *
  * Each operation is the transport's own system call or hv_*() call and nothing
@@ -19,6 +19,7 @@ struct endpoint {
         char directory[PATH_MAX]; /* AF_UNIX: its sockets' */
         GUID vm_id;               /* hvsock: what the client dials */
         uint16_t port;            /* TCP: set by the server, one listener only */
+        unsigned first_listener;  /* what the numbers of listeners are counted from, where several servers share a world */
 };
 
 struct transport {
@@ -32,6 +33,8 @@ struct transport {
 };
 
 extern const struct transport transport_hvsock, transport_unix, transport_tcp;
+/* hvsock on one carrier: its sockets; shared memory; that, with readiness asked of the library. */
+extern const struct transport transport_hvsock_unix, transport_hvsock_shm, transport_hvsock_library;
 
 #define LISTEN_BACKLOG 128
 
