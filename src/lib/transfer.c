@@ -289,7 +289,9 @@ static ssize_t send_plain(int fd, struct channel *channel, const struct iovec *v
                 message.msg_control = &control;
                 message.msg_controllen = sizeof control;
         }
-        ssize_t length = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+        ssize_t length = count == 1 && ring_fd < 0 /* the quickest that there is for it */
+                               ? send(fd, vector->iov_base, vector->iov_len, flags | MSG_NOSIGNAL)
+                               : sendmsg(fd, &message, flags | MSG_NOSIGNAL);
         if (length < 0 && errno == ETOOMANYREFS) { /* so many descriptors are under way that a ring must wait */
                 message.msg_controllen = 0;
                 length = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
