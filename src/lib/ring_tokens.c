@@ -12,10 +12,10 @@
 #define TOKENS_AT_ONCE 64u
 
 #define LINGER_STREAK 8u      /* receives without a send between them, before this looks like a stream */
-#define LINGER_PAUSES 4u      /* between two looks: some 150 ns in all */
-#define LINGER_LOOKS_MAX 32u
-#define LINGER_IDLE_LOOKS 4u  /* that show nothing new */
-#define LINGER_FOR_MAX 8192u  /* units */
+#define LINGER_PAUSES 24u     /* between two looks, each of which takes the line from the sender: about a microsecond */
+#define LINGER_LOOKS_MAX 8u
+#define LINGER_IDLE_LOOKS 2u  /* that show nothing new */
+#define LINGER_FOR_MAX 16384u /* units */
 
 static void end(struct receive *receive, enum ending ending) {
         receive->holder->receiving.ending = ending;
