@@ -51,6 +51,8 @@ static void owner_set(int fd, uint64_t owner) {
 
 void carrier_own(int fd) {
         owner_set(fd, own_name());
+        if (default_carrier() != HV_CARRIER_SHM)
+                channel_begins(fd);
 }
 
 void carrier_disown(int fd) {
@@ -193,7 +195,7 @@ static bool put_mark(int fd, struct ring_header *header) {
 static void begin_sending(struct channel *channel, struct holder *holder, int fd) {
         lock_take(&channel->lock);
         atomic_store(&channel->is_switching, true);
-        if (!atomic_load(&channel->senders)) {
+        if (!atomic_load(&channel->senders) && !channel_new_is_busy(fd)) {
                 holder_take(&holder->sending.lock);
                 if (is_accepted(channel, holder) && channel_is_at(channel, fd) && is_own(fd)) {
                         struct ring_header *header = holder->sending.ring.memory.header;
@@ -333,7 +335,7 @@ static uint32_t window_of(int fd) {
 static void accept_offer(struct channel *channel, struct holder *holder, int fd) {
         lock_take(&channel->lock);
         atomic_store(&channel->is_switching, true);
-        if (holder->receiving.state == RECEIVING_OFFERED && !atomic_load(&channel->receivers) && is_own(fd)) {
+        if (holder->receiving.state == RECEIVING_OFFERED && !atomic_load(&channel->receivers) && !channel_new_is_busy(fd) && is_own(fd)) {
                 struct ring_header *header = holder->receiving.ring.memory.header;
                 flag_set(fd, RECEIVES_THROUGH_RING, 1);
                 atomic_store(&header->words.data_wish, wish(0, WISH_ARMED));

@@ -11,6 +11,7 @@
 #define BUCKETS 1024u
 
 struct channel *_Atomic *_Atomic channel_numbers[CHANNEL_NUMBERS_CHUNKS];
+struct channel_new channel_new[CHANNEL_NEW_NUMBERS];
 
 static struct lock lock; /* of the buckets, the free ones, and each channel's count of numbers */
 static struct channel *buckets[BUCKETS], *free_channels;
@@ -63,7 +64,16 @@ static void forget_place(struct channel *_Atomic *place) {
                 give_up(channel);
 }
 
+void channel_begins(int fd) {
+        if (fd < 0 || fd >= CHANNEL_NEW_NUMBERS)
+                return;
+        channel_new[fd].process = process_id();
+        channel_new[fd].calls = CHANNEL_NEW_CALLS;
+}
+
 void channel_forget(int fd) {
+        if (fd >= 0 && fd < CHANNEL_NEW_NUMBERS)
+                channel_new[fd].calls = 0;
         if (!channel_known(fd))
                 return;
         lock_take(&lock);

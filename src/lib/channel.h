@@ -58,6 +58,47 @@ static inline struct channel *channel_known(int fd) {
         return chunk ? atomic_load_explicit(&chunk[fd % CHANNEL_NUMBERS_CHUNK], memory_order_acquire) : NULL;
 }
 
+/*
+ * Most channels end after a few messages. What this process has just connected or
+ * accepted is nobody else's, and in no ring: its first calls do without a channel,
+ * and ask the kernel nothing but to do what they are for.
+ */
+#define CHANNEL_NEW_CALLS 16u
+#define CHANNEL_NEW_NUMBERS 1024
+
+struct channel_new {
+        _Atomic pid_t process;
+        _Atomic uint32_t calls; /* still to be done without */
+        _Atomic uint32_t busy;  /* threads in such a call: as long, no direction moves into a ring */
+};
+extern struct channel_new channel_new[CHANNEL_NEW_NUMBERS];
+
+/* After channel_forget(). */
+void channel_begins(int fd);
+
+/* Such a call begins: channel_new_ended() follows if it may. */
+static inline bool channel_new_begins(int fd) {
+        if ((unsigned)fd >= CHANNEL_NEW_NUMBERS)
+                return false;
+        uint32_t calls = atomic_load_explicit(&channel_new[fd].calls, memory_order_relaxed);
+        if (!calls || channel_new[fd].process != process_id())
+                return false;
+        atomic_fetch_add(&channel_new[fd].busy, 1);
+        atomic_store_explicit(&channel_new[fd].calls, calls - 1, memory_order_relaxed);
+        if (!channel_known(fd))
+                return true;
+        atomic_fetch_sub(&channel_new[fd].busy, 1); /* another thread made it one just now */
+        return false;
+}
+
+static inline void channel_new_ended(int fd) {
+        atomic_fetch_sub(&channel_new[fd].busy, 1);
+}
+
+static inline bool channel_new_is_busy(int fd) {
+        return (unsigned)fd < CHANNEL_NEW_NUMBERS && atomic_load(&channel_new[fd].busy);
+}
+
 /* Finds it by its cookie, or makes one. NULL: no connected socket, or no memory: then it is served as a plain one. */
 struct channel *channel_find_slowly(int fd);
 static inline struct channel *channel_find(int fd) {

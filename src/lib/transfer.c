@@ -188,6 +188,8 @@ static ssize_t receive_plain(int fd, struct channel *channel, struct iovec *vect
         } else if (__builtin_expect(length <= 0, 0)) {
                 length = receive_nothing(fd, &message, length);
         }
+        if (!channel && found.ring_fd >= 0 && (channel = channel_find(fd)) && carrier_receive_begins(channel) != CARRIER_IS_PLAIN)
+                channel = NULL; /* several at once: what was offered is not taken */
         if (channel) {
                 int r = carrier_receive_ended(channel, fd, found.ring_fd, found.is_mark, flags & MSG_PEEK);
                 if (r < 0 && length >= 0)
@@ -198,13 +200,23 @@ static ssize_t receive_plain(int fd, struct channel *channel, struct iovec *vect
         return found.is_mark && length == 0 ? -EXDEV : length;
 }
 
+/* The channel, or NULL for one that does without: channel_new_ended() is to follow if *ret_is_new. */
+static struct channel *channel_of(int fd, bool *ret_is_new) {
+        struct channel *channel = channel_known(fd);
+        *ret_is_new = !channel && channel_new_begins(fd);
+        return channel || *ret_is_new ? channel : channel_find(fd);
+}
+
 static ssize_t receive_on(int fd, struct iovec *vector, size_t count, int flags, int *ret_flags, bool *ret_is_cut) {
         for (;;) {
-                struct channel *channel = channel_find(fd);
+                bool is_new;
+                struct channel *channel = channel_of(fd, &is_new);
                 bool is_ring = ring_is_for_receiving(channel);
                 *ret_is_cut = false;
                 ssize_t length = is_ring ? ring_receive(channel, fd, vector, count, flags, ret_flags)
                                          : receive_plain(fd, channel, vector, count, flags, ret_flags, ret_is_cut);
+                if (is_new)
+                        channel_new_ended(fd);
                 if (length == -ESTALE)
                         channel_forget(fd);
                 else if (length != -EXDEV)
@@ -308,9 +320,12 @@ static ssize_t send_vector(int fd, const struct iovec *vector, size_t count, int
                 return posix_result(-EOPNOTSUPP);
         revocation_check();
         for (;;) {
-                struct channel *channel = channel_find(fd);
+                bool is_new;
+                struct channel *channel = channel_of(fd, &is_new);
                 ssize_t length = ring_is_for_sending(channel) ? ring_send(channel, fd, vector, count, flags)
                                                               : send_plain(fd, channel, vector, count, flags);
+                if (is_new)
+                        channel_new_ended(fd);
                 if (__builtin_expect(length >= 0, 1))
                         return length;
                 if (length == -ESTALE) {

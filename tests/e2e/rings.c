@@ -147,8 +147,6 @@ TEST(a_process_that_may_have_no_such_memory_stays_on_its_socket) {
 
 TEST(threads_share_a_ring_and_nothing_is_lost_or_doubled) {
         struct pair pair = pair_open(SOCK_STREAM); /* and move into it under way */
-        ask_for(pair.connector, HV_CARRIER_AUTO);
-        ask_for(pair.acceptor, HV_CARRIER_AUTO);
         struct thread *receivers[3], *senders[3];
         for (unsigned i = 0; i < 3; i++)
                 receivers[i] = thread_start(receive_some, &pair.acceptor);
