@@ -157,12 +157,40 @@ static int wait_beside(int fd, int flags) {
         return -EXDEV;
 }
 
+static bool is_stream(int fd, const struct channel *channel) {
+        int type;
+        return channel ? channel->type == SOCK_STREAM : socket_option(fd, SO_TYPE, &type) == 0 && type == SOCK_STREAM;
+}
+
+/*
+ * A peek that a stream's data fills brings what comes with the byte behind it, too
+ * [Linux]. With room for that byte it can be told apart: what filled it is data.
+ * NULL: no memory.
+ */
+static struct iovec *widen(const struct iovec *vector, size_t count, uint8_t *beyond) {
+        struct iovec *wider = malloc((count + 1) * sizeof *wider);
+        if (wider) {
+                memcpy(wider, vector, count * sizeof *wider);
+                wider[count] = (struct iovec){.iov_base = beyond, .iov_len = 1};
+        }
+        return wider;
+}
+
 /* One receive from the socket. -EXDEV: begin anew. *ret_is_cut: it is shorter because of what came with it. */
 static ssize_t receive_plain(int fd, struct channel *channel, struct iovec *vector, size_t count, int flags, int *ret_flags,
                              bool *ret_is_cut) {
         struct msghdr message = {.msg_iov = vector, .msg_iovlen = count};
         struct control control;
         struct accompanied found = {.ring_fd = -1};
+        size_t room = SIZE_MAX;
+        uint8_t beyond;
+        cleanup(freep) struct iovec *wider = NULL;
+        if (flags & MSG_PEEK && count < IOV_MAX && is_stream(fd, channel)) {
+                if (!(wider = widen(vector, count, &beyond)))
+                        return -ENOMEM;
+                room = span_walk(vector, count).left;
+                message = (struct msghdr){.msg_iov = wider, .msg_iovlen = count + 1};
+        }
         if (channel && channel->carrier == HV_CARRIER_UNIX && !channel->holder && carrier_is_own(channel, fd))
                 channel = NULL;
         if (channel) {
@@ -174,7 +202,10 @@ static ssize_t receive_plain(int fd, struct channel *channel, struct iovec *vect
         }
         ssize_t length = receive_once(fd, &message, &control, flags);
         *ret_is_cut = false;
-        if (__builtin_expect(length >= 0 && is_accompanied(&message), 0)) {
+        if (length >= 0 && (size_t)length > room) {
+                fd_close(take_descriptor(&message));
+                length = (ssize_t)room;
+        } else if (__builtin_expect(length >= 0 && is_accompanied(&message), 0)) {
                 found = judge(fd, channel, &message, length);
                 *ret_is_cut = true;
                 length = found.length;

@@ -54,6 +54,27 @@ TEST(the_calls_that_copy_nothing_work_on_a_plain_socket_too) {
         }
 }
 
+TEST(a_peek_that_ends_where_the_ring_begins_is_no_reset) {
+        struct pair pair = pair_open(SOCK_STREAM);
+        const void *heard;
+        ask_for(pair.connector, HV_CARRIER_SHM);
+        ask_for(pair.acceptor, HV_CARRIER_SHM);
+        must(hv_send(pair.connector, bytes, 100, 0)); /* with a ring */
+        must(hv_send(pair.connector, bytes, 65536, 0));
+        check_equal(must(hv_recv(pair.acceptor, bytes, 100, 0)), 100);
+        must(hv_send(pair.connector, "in the ring", 11, 0));
+        check_equal(must(hv_recv(pair.acceptor, bytes, 65536, MSG_PEEK)), 65536);
+        for (size_t left = 65536; left;) {
+                size_t length = (size_t)must(hv_peek(pair.acceptor, &heard, 0));
+                check(length <= left);
+                must(hv_consume(pair.acceptor, length));
+                left -= length;
+        }
+        check_equal(must(hv_peek(pair.acceptor, &heard, 0)), 11);
+        check(!memcmp(heard, "in the ring", 11));
+        pair_close(&pair);
+}
+
 TEST(between_reserving_and_committing_nobody_else_sends_and_the_peer_is_not_left) {
         struct pair pair = ring_pair(SOCK_STREAM);
         void *span;

@@ -114,6 +114,24 @@ TEST(a_mark_that_rides_on_data_gives_the_data_first) {
         fake_end();
 }
 
+TEST(a_peek_with_room_for_the_data_alone_gives_all_of_it_and_takes_no_mark) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        unsigned before = descriptors_open();
+        char text[8] = "";
+        must(hv_send(pair.connector, "1234", 4, 0));
+        must(fake_abort(pair.connector));
+        pair.connector = -1;
+        check_equal(must(hv_recv(pair.acceptor, text, 4, MSG_PEEK)), 4);
+        check_string(text, "1234");
+        check_equal(must(hv_recv(pair.acceptor, text, 3, MSG_PEEK)), 3);
+        check_equal(must(hv_recv(pair.acceptor, text, 8, 0)), 4);
+        check_stays_reset(pair.acceptor);
+        check_equal(descriptors_open(), before - 1);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
 TEST(descriptors_that_a_peer_sends_are_never_kept) {
         fake_start();
         static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
