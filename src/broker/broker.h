@@ -54,7 +54,7 @@ struct channel {
         GUID service_id;
         GUID dialled_vm_id;
         struct service *service; /* whose counters it is in; NULL when unregistered */
-        uint32_t from_pid, from_uid, to_pid;
+        uint32_t from_pid, from_uid, to_pid, to_uid;
         int socket_type;
         int64_t since_ms; /* 0: it is older than this broker */
         bool ended;     /* shut down both ways, and not closed yet: the daemon's to say */

@@ -69,6 +69,7 @@ int broker_opened(struct broker *broker, const struct connect_request *request, 
                                               .from_pid = caller->pid,
                                               .from_uid = caller->uid,
                                               .to_pid = listener->pid,
+                                              .to_uid = listener->uid,
                                               .socket_type = listener->socket_type,
                                               .since_ms = now_ms},
                             &channel);

@@ -202,6 +202,7 @@ static int recover(struct findings *findings, const struct connector *connector,
                 .from_pid = name->pid,
                 .from_uid = name->uid,
                 .to_pid = acceptor->name.pid,
+                .to_uid = listener ? listener->uid : 0,
                 .socket_type = connector->type,
         };
         return put_back(findings, &found, name);

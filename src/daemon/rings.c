@@ -6,6 +6,7 @@
 
 #include "daemon/probe.h"
 #include "ring/memory.h"
+#include <sys/stat.h>
 
 static unsigned observed_count; /* of all channels of this process's one world */
 
@@ -35,11 +36,11 @@ void rings_count_all(const struct world *world) {
 }
 
 static void unobserve(struct observed_ring *ring) {
-        if (!ring->header)
-                return;
-        ring_unobserve(ring->header);
-        ring->header = NULL;
-        observed_count--;
+        if (ring->header) {
+                ring_unobserve(ring->header);
+                observed_count--;
+        }
+        *ring = (struct observed_ring){};
 }
 
 void rings_forget(struct channel *channel) {
@@ -56,23 +57,32 @@ static bool has_part(const struct client *client, const struct channel *channel,
         const struct caller *caller = &client->caller;
         if (caller->partition != (direction == FROM_CONNECTOR ? channel->from : channel->to))
                 return false;
-        uint32_t uid = direction == FROM_CONNECTOR ? channel->from_uid : channel->listener ? channel->listener->uid : caller->uid;
-        return caller->uid == 0 || caller->uid == uid;
+        return caller->uid == 0 || caller->uid == (direction == FROM_CONNECTOR ? channel->from_uid : channel->to_uid);
 }
 
 void ring_told(struct client *client, const struct wire_request *request, int fd) {
         enum direction direction = request->flags & WIRE_RING_FROM_ACCEPTOR ? FROM_ACCEPTOR : FROM_CONNECTOR;
         struct channel *channel = broker_channel_find(client->world->broker, &request->service_id);
         const struct ring_header *header;
+        struct stat status;
         if (!channel || !rings_of(channel) || channel->socket_type != (int)request->socket_type ||
             !has_part(client, channel, direction))
                 return;
         struct observed_ring *ring = &rings_of(channel)[direction];
+        if (ring_observe(fd, &header) < 0)
+                return;
+        if (fstat(fd, &status) < 0 || (ring->header && ring->inode == status.st_ino)) { /* told again */
+                ring_unobserve(header);
+                return;
+        }
         count(channel, direction);
         unobserve(ring);
-        if (observed_count >= RINGS_OBSERVED_MAX || ring_observe(fd, &header) < 0)
+        if (observed_count >= RINGS_OBSERVED_MAX) {
+                ring_unobserve(header);
+                ring->is_unseen = true;
                 return;
-        *ring = (struct observed_ring){.header = header, .before = channel->bytes[direction]};
+        }
+        *ring = (struct observed_ring){.header = header, .before = channel->bytes[direction], .inode = status.st_ino};
         observed_count++;
 }
 
@@ -85,6 +95,7 @@ static bool is_in_use(const struct observed_ring *ring) {
 const char *channel_carrier(const struct channel *channel) {
         const struct observed_ring *rings = rings_of(channel);
         bool connectors = rings && is_in_use(&rings[FROM_CONNECTOR]), acceptors = rings && is_in_use(&rings[FROM_ACCEPTOR]);
-        bool may_be_older = !channel->since_ms; /* than this broker, which was not told then */
-        return connectors && acceptors ? "shm" : connectors ? "shm>" : acceptors ? "<shm" : may_be_older ? "-" : "unix";
+        bool is_unknown = !channel->since_ms || /* it is older than this broker, which was not told then */
+                          (rings && (rings[FROM_CONNECTOR].is_unseen || rings[FROM_ACCEPTOR].is_unseen));
+        return connectors && acceptors ? "shm" : is_unknown ? "-" : connectors ? "shm>" : acceptors ? "<shm" : "unix";
 }

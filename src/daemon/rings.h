@@ -14,6 +14,8 @@
 
 struct observed_ring {
         const struct ring_header *header; /* NULL: none */
+        uint64_t inode;                   /* of its file */
+        bool is_unseen;                   /* there was one, but RINGS_OBSERVED_MAX of others */
         uint64_t before;                  /* bytes that went through this channel's earlier rings, the same way */
 };
 

@@ -95,6 +95,9 @@ int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, 
 
 void control_tell(struct wire_request *request, int lent_fd) {
         struct connection *connection = take_idle();
+        struct wire_reply refusal;
+        if (!connection && lent_fd >= 0 && connection_open(CONTROL_TELL_WAIT_MS, &connection, &refusal) < 0)
+                return;
         if (!connection)
                 return;
         bool is_understood = request->header.type != WIRE_RING || connection->minor >= WIRE_MINOR_OF_RING;

@@ -17,6 +17,7 @@
 #define CONTROL_IDLE_MAX 16u     /* connections kept; more threads than these open and close theirs */
 #define CONTROL_RETRY_MIN_MS 1u  /* then twice as long each time, up to */
 #define CONTROL_RETRY_MAX_MS 20u
+#define CONTROL_TELL_WAIT_MS 100u /* a data call is held up no longer, where a connection has to be opened first */
 
 /*
  * 0 or -errno; *ret_reply is the broker's answer, zeros when there was none. A
@@ -27,5 +28,8 @@
  * `timeout_ms` 0 is the default.
  */
 int control_ask(struct wire_request *request, int lent_fd, uint32_t timeout_ms, struct wire_reply *ret_reply);
-/* Tells what has no answer, with the descriptor `lent_fd` or -1, if there is an idle connection to tell it on. */
+/*
+ * Tells what has no answer, with the descriptor `lent_fd` or -1. Without a
+ * descriptor only if there is an idle connection: what it tells comes again.
+ */
 void control_tell(struct wire_request *request, int lent_fd);

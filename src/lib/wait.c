@@ -7,12 +7,12 @@
  * answer, and for rings whose program asks the library what is in them.
  */
 
+#include "lib/connection.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/watch.h"
 #include "ring/wait.h"
 #include <hvsock.h>
-#include <time.h>
 
 #define READABLE (POLLIN | POLLRDNORM)
 
@@ -61,12 +61,6 @@ static bool arm(const struct pollfd *descriptors, nfds_t count) {
         return is_there;
 }
 
-static int64_t now_ms(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 int hv_poll(struct pollfd *descriptors, nfds_t count, int timeout_ms) {
         struct wait wait = {};
         unsigned rings, ready;
@@ -77,9 +71,9 @@ int hv_poll(struct pollfd *descriptors, nfds_t count, int timeout_ms) {
                         break;
         if (!rings)
                 return poll(descriptors, count, timeout_ms);
-        int64_t deadline_ms = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+        int64_t deadline_ms = timeout_ms > 0 ? monotonic_ms() + timeout_ms : 0;
         for (;;) {
-                int64_t left_ms = timeout_ms > 0 ? deadline_ms - now_ms() : timeout_ms;
+                int64_t left_ms = timeout_ms > 0 ? deadline_ms - monotonic_ms() : timeout_ms;
                 bool must_wait = !ready && timeout_ms && !arm(descriptors, count);
                 int r = poll(descriptors, count, !must_wait ? 0 : timeout_ms < 0 ? -1 : left_ms > 0 ? (int)left_ms : 0);
                 if (r < 0)
@@ -89,7 +83,7 @@ int hv_poll(struct pollfd *descriptors, nfds_t count, int timeout_ms) {
                         correct(&descriptors[i]);
                         r += descriptors[i].revents != 0;
                 }
-                if (r || (timeout_ms >= 0 && (!timeout_ms || now_ms() >= deadline_ms)))
+                if (r || (timeout_ms >= 0 && (!timeout_ms || monotonic_ms() >= deadline_ms)))
                         return r;
                 ready = 0;
         }

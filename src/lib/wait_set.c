@@ -14,6 +14,7 @@
  */
 
 #include "base/fd.h"
+#include "lib/connection.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/wait_set.h"
@@ -22,7 +23,6 @@
 #include <hvsock.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define READABLE (EPOLLIN | EPOLLRDNORM)
 #define KERNEL_EVERY 16u
@@ -256,14 +256,8 @@ static bool arm(struct wait_set *set) {
         return is_there;
 }
 
-static int64_t now_ms(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static int wait_locked(struct wait_set *set, struct epoll_event *ret_events, int max, int timeout_ms) {
-        int64_t deadline_ms = timeout_ms > 0 ? now_ms() + timeout_ms : 0;
+        int64_t deadline_ms = timeout_ms > 0 ? monotonic_ms() + timeout_ms : 0;
         bool is_first = true;
         for (;;) {
                 struct wait wait = {};
@@ -285,7 +279,7 @@ static int wait_locked(struct wait_set *set, struct epoll_event *ret_events, int
                 }
                 if (arm(set))
                         continue;
-                int left_ms = timeout_ms < 0 ? -1 : (int)(deadline_ms - now_ms());
+                int left_ms = timeout_ms < 0 ? -1 : (int)(deadline_ms - monotonic_ms());
                 r = ask_kernel(set, ret_events, max, timeout_ms > 0 && left_ms < 0 ? 0 : left_ms, &count);
                 if (count || r <= 0)
                         return count ? count : r;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -93,6 +94,68 @@ TEST(a_ring_is_observed_until_its_channel_is_closed) {
         for (unsigned i = 0; i < 3; i++)
                 ring_unmap(&rings[i]);
         end();
+}
+
+TEST(a_ring_that_is_told_again_or_followed_by_what_is_none_stays) {
+        begin();
+        struct wire_request request = ring_request(0);
+        struct ring_memory ring;
+        int fd, ends[2];
+        must(pipe(ends));
+        check_ok(ring_create(SOCK_STREAM, 65536, &ring, &fd));
+        tell(client, &request, fd);
+        tell(client, &request, fd);
+        check_equal(observed(), 1);
+        tell(client, &request, ends[0]);
+        check_equal(observed(), 1);
+        ring_unmap(&ring);
+        close(fd);
+        close(ends[0]);
+        close(ends[1]);
+        end();
+}
+
+TEST(no_more_rings_than_the_limit_are_observed) {
+        enum { CHANNELS = 16384 / 2 + 2 };
+        static int fds[CHANNELS];
+        struct rlimit limit;
+        must(getrlimit(RLIMIT_NOFILE, &limit));
+        limit.rlim_cur = limit.rlim_max;
+        must(setrlimit(RLIMIT_NOFILE, &limit));
+        if (limit.rlim_max < CHANNELS + 100)
+                test_skip("it needs %u descriptors", CHANNELS + 100);
+        bare_new(&world);
+        bare_write(&world, "hvsockd.conf", "Format=1\nChannelsPerPartition=100000\nChannelsPerUser=100000\n");
+        bare_start(&world);
+        client = bare_client(&world);
+        listener = bare_listener(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+        struct ring_memory ring;
+        int ring_fd;
+        check_ok(ring_create(SOCK_STREAM, 65536, &ring, &ring_fd));
+        for (unsigned i = 0; i < CHANNELS; i++) {
+                struct wire_request request = connect_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
+                struct wire_reply reply;
+                fds[i] = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+                tell(client, &request, fds[i]);
+                hear(client, &reply);
+                check_equal(reply.error, 0);
+                close((int)must(accept4(listener, NULL, NULL, SOCK_CLOEXEC)));
+                channel = reply.service_id;
+                for (uint32_t flags = 0; flags < 2; flags++) {
+                        struct wire_request told = ring_request(flags);
+                        tell(client, &told, ring_fd);
+                }
+                if (i == CHANNELS - 3)
+                        check_equal(observed(), 16384);
+        }
+        check_equal(observed(), 16384);
+        for (unsigned i = 0; i < CHANNELS; i++)
+                close(fds[i]);
+        ring_unmap(&ring);
+        close(ring_fd);
+        close(listener);
+        close(client);
+        bare_end(&world);
 }
 
 TEST(what_is_no_ring_is_not_observed_and_closed) {

@@ -78,6 +78,34 @@ TEST(a_child_whose_parent_closed_moves_into_rings) {
         pair_close(&pair);
 }
 
+TEST(the_broker_is_told_of_a_childs_ring_too) {
+        struct pair pair = pair_open(SOCK_STREAM);
+        ask_for(pair.connector, HV_CARRIER_SHM);
+        pid_t child = (pid_t)must(fork());
+        if (!child) {
+                must(hv_close(pair.connector));
+                must(hv_close(pair.listener));
+                ask_for(pair.acceptor, HV_CARRIER_SHM);
+                char byte;
+                while (must(hv_recv(pair.acceptor, &byte, 1, 0)) == 1)
+                        must(hv_send(pair.acceptor, &byte, 1, 0));
+                must(hv_close(pair.acceptor));
+                _exit(0);
+        }
+        must(hv_close(pair.acceptor));
+        pair.acceptor = -1;
+        for (unsigned i = 0; i < 10; i++)
+                pass_on(pair.connector, pair.connector, "x");
+        struct json_object *reply = manage(pair.world, "ListChannels", "{}");
+        check_string(text_at(reply, "/channels/0/carrier"), "shm");
+        check(number_at(reply, "/channels/0/bytesFromAcceptor") > 0);
+        json_object_put(reply);
+        must(hv_shutdown(pair.connector, SHUT_WR));
+        check_equal(must(hv_recv(pair.connector, bytes, 1, 0)), 0);
+        await_checker(child);
+        pair_close(&pair);
+}
+
 TEST(a_process_without_the_ring_gets_a_reset_and_never_a_token) {
         struct pair pair = pair_open(SOCK_STREAM);
         int go[2];
