@@ -287,7 +287,9 @@ int hv_shutdown(int fd, int how);
  * before its fork. An abort needs a free descriptor; without one it is a close.
  *
  * close(2) does the same, but that it never aborts, and that the memory of a
- * channel that was in shared memory is given back when its number is used again.
+ * channel that was in shared memory is given back when its number is used again:
+ * by hv_socket() or hv_accept(), or by something else than these calls. To have
+ * dup2(2) make it another channel's is for numbers closed by hv_close() alone.
  */
 int hv_close(int fd);
 

@@ -47,6 +47,11 @@ int socket_option(int fd, int option, int *ret_value) {
         return getsockopt(fd, SOL_SOCKET, option, ret_value, &size) < 0 ? -errno : 0;
 }
 
+int socket_cookie(int fd, uint64_t *ret) {
+        socklen_t size = sizeof *ret;
+        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &size) < 0 ? -errno : 0;
+}
+
 int endpoint_read(int fd, struct endpoint *ret) {
         struct endpoint endpoint = {.role = ROLE_NEW};
         struct sockaddr_un own, peer;

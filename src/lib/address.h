@@ -33,3 +33,5 @@ int endpoint_read(int fd, struct endpoint *ret);
 int socket_is_connected(int fd); /* 1 or 0, also when its peer is gone */
 /* SOL_SOCKET options whose value is an int. 0 or -errno. */
 int socket_option(int fd, int option, int *ret_value);
+/* SO_COOKIE: which socket this is, whatever its descriptors. 0 or -errno. */
+int socket_cookie(int fd, uint64_t *ret);

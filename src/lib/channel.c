@@ -16,14 +16,9 @@ struct channel_new channel_new[CHANNEL_NEW_NUMBERS];
 static struct lock lock; /* of the buckets, the free ones, and each channel's count of numbers */
 static struct channel *buckets[BUCKETS], *free_channels;
 
-static int cookie_of(int fd, uint64_t *ret) {
-        socklen_t size = sizeof *ret;
-        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &size) < 0 ? -errno : 0;
-}
-
 bool channel_is_at(const struct channel *channel, int fd) {
         uint64_t cookie;
-        return cookie_of(fd, &cookie) == 0 && cookie == channel->cookie;
+        return socket_cookie(fd, &cookie) == 0 && cookie == channel->cookie;
 }
 
 static struct channel *_Atomic *place_of(int fd) {
@@ -104,7 +99,7 @@ struct channel *channel_find_slowly(int fd) {
         struct channel *channel;
         uint64_t cookie;
         int type;
-        if (fd < 0 || fd >= CHANNEL_NUMBERS_CHUNK * CHANNEL_NUMBERS_CHUNKS || cookie_of(fd, &cookie) < 0 ||
+        if (fd < 0 || fd >= CHANNEL_NUMBERS_CHUNK * CHANNEL_NUMBERS_CHUNKS || socket_cookie(fd, &cookie) < 0 ||
             socket_option(fd, SO_TYPE, &type) < 0 || !socket_is_connected(fd))
                 return NULL;
         struct channel *_Atomic *place = place_of(fd);

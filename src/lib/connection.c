@@ -75,11 +75,6 @@ static int set_wait(struct connection *connection, uint32_t wait_ms) {
         return 0;
 }
 
-static int cookie_of(int fd, uint64_t *ret) {
-        socklen_t size = sizeof *ret;
-        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &size) < 0 ? -errno : 0;
-}
-
 /* Before what a signal interrupted is done again: signals do not cut a wait short, nor do they lengthen it. */
 static int wait_for_the_rest(struct connection *connection, int64_t deadline_ms) {
         int64_t left_ms = deadline_ms - monotonic_ms();
@@ -142,7 +137,7 @@ int connection_open(uint32_t wait_ms, struct connection **ret, struct wire_reply
         }
         if (connection->fd < 0)
                 return -errno;
-        int r = cookie_of(connection->fd, &connection->cookie);
+        int r = socket_cookie(connection->fd, &connection->cookie);
         if (!r)
                 r = set_wait(connection, wait_ms);
         if (!r)
@@ -160,7 +155,7 @@ int connection_open(uint32_t wait_ms, struct connection **ret, struct wire_reply
 
 static bool is_still_there(const struct connection *connection) {
         uint64_t cookie;
-        return cookie_of(connection->fd, &cookie) == 0 && cookie == connection->cookie;
+        return socket_cookie(connection->fd, &cookie) == 0 && cookie == connection->cookie;
 }
 
 struct connection *connection_close(struct connection *connection) {

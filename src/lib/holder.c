@@ -7,6 +7,7 @@
 #include "lib/lock.h"
 #include <errno.h>
 #include <linux/futex.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -15,13 +16,12 @@
 #define LOCK_LOOKS 100u
 #define LOCK_WAIT_NS 1000000L
 #define LOCK_WAITS_BEFORE_DOUBT 1000u /* a second: no thread that runs holds a lock as long */
-#define SPARE_PAGES_MAX 64u
 
 _Static_assert(sizeof(struct holder) <= 4096, "one page");
 
 static struct lock spare_lock;
-static struct holder *spare[SPARE_PAGES_MAX];
-static unsigned spare_count;
+static struct holder **spare;
+static unsigned spare_count, spare_size;
 
 static struct holder *map_page(void *at) {
         void *page = mmap(at, sizeof(struct holder), PROT_READ | PROT_WRITE,
@@ -38,12 +38,25 @@ struct holder *holder_new(void) {
         return holder ? holder : map_page(NULL);
 }
 
-/* A page beyond those that are kept stays mapped, empty: without memory of its own, it is an address and no more. */
+/* The lock is held. */
+static bool has_place(void) {
+        if (spare_count < spare_size)
+                return true;
+        unsigned size = spare_size ? spare_size * 2 : 16;
+        struct holder **grown = realloc(spare, size * sizeof(struct holder *));
+        if (!grown)
+                return false;
+        spare = grown;
+        spare_size = size;
+        return true;
+}
+
+/* Empty, a page has no memory of its own: it is kept for its address. */
 void holder_give_back(struct holder *holder) {
         if (!map_page(holder))
                 return;
         lock_take(&spare_lock);
-        if (spare_count < SPARE_PAGES_MAX)
+        if (has_place())
                 spare[spare_count++] = holder;
         lock_release(&spare_lock);
 }

@@ -4,6 +4,7 @@
 
 #include "lib/state.h"
 
+#include "lib/address.h"
 #include "lib/descriptors.h"
 #include "lib/lock.h"
 #include <errno.h>
@@ -27,11 +28,6 @@ static struct entry *buckets[BUCKETS];
 static unsigned sweep_at = SWEEP_FIRST;
 static _Atomic unsigned entry_count;
 
-static int cookie_of(int fd, uint64_t *ret) {
-        socklen_t size = sizeof *ret;
-        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, ret, &size) < 0 ? -errno : 0;
-}
-
 /* The kernel counts cookies up: their last bits spread evenly. */
 static struct entry **bucket_of(uint64_t cookie) {
         return &buckets[cookie % BUCKETS];
@@ -46,7 +42,7 @@ static struct entry *find(uint64_t cookie) {
 
 static void mark_open(int fd, void *argument) {
         uint64_t cookie;
-        struct entry *entry = cookie_of(fd, &cookie) < 0 ? NULL : find(cookie);
+        struct entry *entry = socket_cookie(fd, &cookie) < 0 ? NULL : find(cookie);
         if (entry)
                 entry->is_open = true;
 }
@@ -73,7 +69,7 @@ static void sweep(void) {
 void state_read(int fd, struct socket_state *ret) {
         uint64_t cookie;
         *ret = (struct socket_state){};
-        if (!entry_count || cookie_of(fd, &cookie) < 0)
+        if (!entry_count || socket_cookie(fd, &cookie) < 0)
                 return;
         lock_take(&lock);
         const struct entry *entry = find(cookie);
@@ -84,7 +80,7 @@ void state_read(int fd, struct socket_state *ret) {
 
 int state_begin(int fd, struct socket_state **ret) {
         uint64_t cookie;
-        int r = cookie_of(fd, &cookie);
+        int r = socket_cookie(fd, &cookie);
         if (r < 0)
                 return r;
         lock_take(&lock);

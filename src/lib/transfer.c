@@ -33,6 +33,8 @@
 #include <string.h>
 #include <time.h>
 
+#define BESIDE_NS 20000 /* that the thread which was there first has, to take what came */
+
 /* Something came with the data. With MSG_CTRUNC there was no room for it: the process has no descriptor left. */
 static bool is_accompanied(const struct msghdr *message) {
         return message->msg_controllen || message->msg_flags & MSG_CTRUNC;
@@ -153,7 +155,7 @@ static int wait_beside(int fd, int flags) {
                 return -EAGAIN;
         if (poll(&readable, 1, -1) < 0)
                 return -errno;
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = BESIDE_NS}, NULL);
         return -EXDEV;
 }
 

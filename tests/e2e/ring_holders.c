@@ -53,22 +53,28 @@ TEST(a_socket_that_two_processes_use_stays_a_socket) {
         pair_close(&pair);
 }
 
-TEST(a_child_whose_parent_closed_moves_into_rings) {
-        struct pair pair = pair_open(SOCK_STREAM);
+/* A forked server: its parent keeps the other end. It checks that it got into rings. */
+static pid_t start_echo(struct pair *pair) {
         pid_t child = (pid_t)must(fork());
         if (!child) {
-                must(hv_close(pair.connector));
-                must(hv_close(pair.listener));
-                ask_for(pair.acceptor, HV_CARRIER_SHM);
                 char byte;
-                while (must(hv_recv(pair.acceptor, &byte, 1, 0)) == 1)
-                        must(hv_send(pair.acceptor, &byte, 1, 0));
-                check_equal(carrier_state(pair.acceptor), HV_SENDS_SHM | HV_RECEIVES_SHM);
-                must(hv_close(pair.acceptor));
+                must(hv_close(pair->connector));
+                must(hv_close(pair->listener));
+                ask_for(pair->acceptor, HV_CARRIER_SHM);
+                while (must(hv_recv(pair->acceptor, &byte, 1, 0)) == 1)
+                        must(hv_send(pair->acceptor, &byte, 1, 0));
+                check_equal(carrier_state(pair->acceptor), HV_SENDS_SHM | HV_RECEIVES_SHM);
+                must(hv_close(pair->acceptor));
                 _exit(0);
         }
-        must(hv_close(pair.acceptor));
-        pair.acceptor = -1;
+        must(hv_close(pair->acceptor));
+        pair->acceptor = -1;
+        return child;
+}
+
+TEST(a_child_whose_parent_closed_moves_into_rings) {
+        struct pair pair = pair_open(SOCK_STREAM);
+        pid_t child = start_echo(&pair);
         ask_for(pair.connector, HV_CARRIER_SHM);
         for (unsigned i = 0; i < 10; i++)
                 pass_on(pair.connector, pair.connector, "x");
@@ -81,19 +87,7 @@ TEST(a_child_whose_parent_closed_moves_into_rings) {
 TEST(the_broker_is_told_of_a_childs_ring_too) {
         struct pair pair = pair_open(SOCK_STREAM);
         ask_for(pair.connector, HV_CARRIER_SHM);
-        pid_t child = (pid_t)must(fork());
-        if (!child) {
-                must(hv_close(pair.connector));
-                must(hv_close(pair.listener));
-                ask_for(pair.acceptor, HV_CARRIER_SHM);
-                char byte;
-                while (must(hv_recv(pair.acceptor, &byte, 1, 0)) == 1)
-                        must(hv_send(pair.acceptor, &byte, 1, 0));
-                must(hv_close(pair.acceptor));
-                _exit(0);
-        }
-        must(hv_close(pair.acceptor));
-        pair.acceptor = -1;
+        pid_t child = start_echo(&pair);
         for (unsigned i = 0; i < 10; i++)
                 pass_on(pair.connector, pair.connector, "x");
         struct json_object *reply = manage(pair.world, "ListChannels", "{}");
