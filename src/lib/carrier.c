@@ -93,6 +93,21 @@ void carrier_begin(struct channel *channel, int fd) {
         channel->asks_library = channel->was_told;
 }
 
+static _Atomic unsigned ring_count; /* mapped, by this process */
+
+static bool may_map_ring(void) {
+        if (atomic_fetch_add(&ring_count, 1) < CARRIER_RINGS_MAX)
+                return true;
+        atomic_fetch_sub(&ring_count, 1);
+        return false;
+}
+
+static void unmap_ring(struct ring_memory *memory) {
+        if (memory->header)
+                atomic_fetch_sub(&ring_count, 1);
+        ring_unmap(memory);
+}
+
 void carrier_end(struct channel *channel) {
         struct holder *holder = channel->holder;
         if (!holder)
@@ -105,8 +120,8 @@ void carrier_end(struct channel *channel) {
         holder_release(&holder->receiving.lock);
         holder_give_back(holder);
         watch_wait();
-        ring_unmap(&sending);
-        ring_unmap(&receiving);
+        unmap_ring(&sending);
+        unmap_ring(&receiving);
 }
 
 /* The lock is held. Makes the page when the first ring comes. */
@@ -128,7 +143,8 @@ static int offer(struct channel *channel, int fd) {
         int buffer_size, ring_fd = -1;
         struct ring_memory memory;
         lock_take(&channel->lock);
-        struct holder *holder = holder_of(channel);
+        bool may = may_map_ring();
+        struct holder *holder = may ? holder_of(channel) : NULL;
         channel->messages = 0;
         channel->bytes = 0;
         if (holder && holder->sending.state == SENDING_PLAIN && is_own(fd) && socket_option(fd, SO_SNDBUF, &buffer_size) == 0 &&
@@ -137,6 +153,8 @@ static int offer(struct channel *channel, int fd) {
                 sender_begin(&holder->sending.ring, &memory, memory.capacity);
                 holder->sending.buffer_size = (uint32_t)buffer_size;
                 holder->sending.state = SENDING_OFFERED;
+        } else if (may) {
+                atomic_fetch_sub(&ring_count, 1);
         }
         lock_release(&channel->lock);
         return ring_fd;
@@ -151,7 +169,7 @@ void carrier_withdraw(struct channel *channel) {
                 holder->sending.ring = (struct ring_sender){};
                 holder->sending.state = SENDING_PLAIN;
                 holder_release(&holder->sending.lock);
-                ring_unmap(&memory);
+                unmap_ring(&memory);
         }
         lock_release(&channel->lock);
 }
@@ -314,10 +332,13 @@ int carrier_receive_begins(struct channel *channel) {
 static void take_offer(struct channel *channel, int ring_fd) {
         struct ring_memory memory;
         lock_take(&channel->lock);
-        struct holder *holder = channel->carrier == HV_CARRIER_UNIX ? NULL : holder_of(channel);
+        bool may = channel->carrier != HV_CARRIER_UNIX && may_map_ring();
+        struct holder *holder = may ? holder_of(channel) : NULL;
         if (holder && holder->receiving.state == RECEIVING_PLAIN && ring_accept(ring_fd, channel->type, &memory) == 0) {
                 receiver_begin(&holder->receiving.ring, &memory, channel->type == SOCK_SEQPACKET);
                 holder->receiving.state = RECEIVING_OFFERED;
+        } else if (may) {
+                atomic_fetch_sub(&ring_count, 1);
         }
         lock_release(&channel->lock);
 }
@@ -374,7 +395,7 @@ void carrier_leave_sending(struct holder *holder, int fd) {
         flag_set(fd, SENDS_THROUGH_RING, 0);
         holder->sending.ring = (struct ring_sender){};
         holder->sending.state = SENDING_PLAIN;
-        ring_unmap(&memory);
+        unmap_ring(&memory);
 }
 
 void carrier_leave_receiving(struct holder *holder, int fd) {
@@ -384,7 +405,7 @@ void carrier_leave_receiving(struct holder *holder, int fd) {
         holder->receiving.state = RECEIVING_PLAIN;
         watch_wait();
         holder->receiving.ring = (struct ring_receiver){};
-        ring_unmap(&memory);
+        unmap_ring(&memory);
 }
 
 void carrier_pin(struct channel *channel, int fd) {

@@ -36,6 +36,13 @@
 #define CARRIER_MESSAGES_BEFORE 64u  /* when a ring has paid for itself, measured: see bench/ */
 #define CARRIER_BYTES_BEFORE 262144u
 
+/*
+ * Rings that a process maps, its own and its peers'. One that lies idle costs 20 KiB on all sides, and each end up to
+ * four of the 65530 mappings that the kernel allows a process, which strangers shall not use up. Directions beyond
+ * that stay in their sockets.
+ */
+#define CARRIER_RINGS_MAX 2048u
+
 #define PACKET_OVERHEAD 32u /* how much smaller than the send buffer AF_UNIX wants a message to be; in a ring, too */
 
 #define CARRIER_TOKEN 'T'
