@@ -8,8 +8,9 @@
  * A process and the children that it forks may all hold an end. The page is mapped
  * shared, so a fork inherits it with the rings' own mappings, at the same
  * addresses. Each direction has a lock, held while its ring is touched, and never
- * while its holder sleeps; who needs both takes the receiving one first. A holder that was killed is found out and replaced; each
- * index changes by one store, last, so that what it left is whole.
+ * while its holder sleeps; who needs both takes the receiving one first. A holder
+ * that was killed is found out and replaced; each index changes by one store, last,
+ * so that what it left is whole.
  *
  * A page that is given back is replaced, at the same address, by an empty one: a
  * thread that comes late finds a lock that works, and that the page is no longer
@@ -23,6 +24,7 @@
 struct holder_lock {
         _Atomic uint32_t thread; /* 0: free */
         _Atomic uint32_t waiting;
+        uint32_t allowance; /* bytes that quick calls may move: the last thing that was done with the lock held, or none */
 };
 
 enum sending_state {
@@ -81,6 +83,7 @@ static inline void holder_take(struct holder_lock *lock) {
         if (!__builtin_expect(atomic_compare_exchange_strong_explicit(&lock->thread, &none, self, memory_order_acquire,
                                                                       memory_order_relaxed), 1))
                 holder_lock_slowly(lock, self);
+        lock->allowance = 0;
 }
 
 /* Who waits looks by itself every millisecond: a wake-up that is missed for want of a fence costs no more. */
@@ -88,6 +91,18 @@ static inline void holder_release(struct holder_lock *lock) {
         atomic_store_explicit(&lock->thread, 0, memory_order_release);
         if (__builtin_expect(atomic_load_explicit(&lock->waiting, memory_order_relaxed), 0))
                 holder_wake(lock);
+}
+
+/* For a quick call that moves `size` bytes. False: it may not, and the lock is not held. */
+static inline bool holder_take_allowed(struct holder_lock *lock, size_t size) {
+        uint32_t none = 0;
+        if (!atomic_compare_exchange_strong_explicit(&lock->thread, &none, process_thread_id(), memory_order_acquire,
+                                                     memory_order_relaxed))
+                return false;
+        if (__builtin_expect(size - 1 < lock->allowance, 1)) /* nothing is not quick */
+                return true;
+        holder_release(lock);
+        return false;
 }
 
 /* Whether a thread that is named in the page is gone. Of another process namespace it may be said to be. */

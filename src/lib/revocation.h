@@ -20,6 +20,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define REVOCATION_WAIT_MS 200u  /* a data call is held up no longer by a broker that does not answer */
@@ -32,9 +33,15 @@ void revocation_look(void);
 /* Maps the page that a broker gave with its hello. Does not take the descriptor. */
 void revocation_map(int fd);
 
-static inline void revocation_check(void) {
+/* Nothing is to be looked at. */
+static inline bool revocation_is_quiet(void) {
         const _Atomic uint64_t *page = atomic_load_explicit(&revocation_page, memory_order_acquire);
-        if (__builtin_expect(!page, 0) || __builtin_expect(atomic_load_explicit(page, memory_order_relaxed) !=
-                                                           atomic_load_explicit(&revocation_seen, memory_order_relaxed), 0))
+        return __builtin_expect(page != NULL, 1) &&
+               __builtin_expect(atomic_load_explicit(page, memory_order_relaxed) ==
+                                        atomic_load_explicit(&revocation_seen, memory_order_relaxed), 1);
+}
+
+static inline void revocation_check(void) {
+        if (!revocation_is_quiet())
                 revocation_look();
 }

@@ -4,6 +4,7 @@
 
 #include "lib/carrier.h"
 #include "lib/ring_call.h"
+#include "lib/ring_quick.h"
 #include "lib/ring_transfer.h"
 #include "lib/span.h"
 #include "lib/state.h"
@@ -124,8 +125,22 @@ ssize_t ring_receive(struct channel *channel, int fd, const struct iovec *vector
         if (r < 0)
                 return r;
         receive.room = flags & MSG_PEEK ? 0 : channel->type == SOCK_STREAM ? walk.left : 1;
-        return receive_end(&receive, channel->type == SOCK_STREAM ? receive_stream(&receive, &walk)
-                                                                  : receive_packet(&receive, &walk, ret_flags));
+        if (channel->type == SOCK_SEQPACKET)
+                return receive_end(&receive, receive_packet(&receive, &walk, ret_flags));
+        ssize_t length = receive_stream(&receive, &walk);
+        /* For as long as bytes are left behind, and so is a token for them, there is nothing else to be thought of. */
+        if (length > 0 && receive.channel->holder == receive.holder && receiver_waiting(receive.ring) &&
+            (receive.ring->is_granted || !receive.is_exact))
+                receive.holder->receiving.lock.allowance = (uint32_t)receiver_waiting(receive.ring) - 1;
+        return receive_end(&receive, length);
+}
+
+int ring_receive_finish(struct channel *channel, int fd) {
+        struct receive receive = {
+                .channel = channel, .holder = channel->holder, .fd = fd,
+                .ring = &channel->holder->receiving.ring, .words = &channel->holder->receiving.ring.memory.header->words};
+        receive.holder->receiving.lock.allowance = 0;
+        return receive_drain(&receive, wish_stale(receive.words, receive.ring->tokens_taken), 1);
 }
 
 ssize_t ring_peek(struct channel *channel, int fd, const void **ret_span, int flags) {

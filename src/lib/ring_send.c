@@ -18,6 +18,7 @@
 #include "base/fd.h"
 #include "lib/address.h"
 #include "lib/carrier.h"
+#include "lib/ring_quick.h"
 #include "lib/ring_transfer.h"
 #include "lib/span.h"
 #include "ring/wait.h"
@@ -67,6 +68,13 @@ static int check_peer(struct channel *channel, struct holder *holder, int fd) {
         if (poll(&peer, 1, 0) == 1 && peer.revents & (POLLHUP | POLLERR))
                 return send_tokens(channel, holder, fd, 1); /* which tells why */
         return 0;
+}
+
+int ring_send_finish(struct channel *channel, int fd, unsigned tokens) {
+        struct holder *holder = channel->holder;
+        holder->sending.lock.allowance = 0;
+        holder->sending.is_checked = false;
+        return send_tokens(channel, holder, fd, tokens);
 }
 
 static int publish(struct channel *channel, struct holder *holder, int fd, size_t size, size_t payload, size_t units) {
@@ -198,7 +206,7 @@ static ssize_t send_stream(struct channel *channel, struct holder *holder, int f
                         break;
                 if (size > room)
                         size = room;
-                span_copy_out(walk, sender_span(ring), size);
+                span_copy_out(walk, sender_span(ring), size, sender_is_far(ring));
                 r = publish(channel, holder, fd, size, size, size);
         }
         return all > walk->left && (r == -EAGAIN || r == -EINTR || r == -EXDEV) ? (ssize_t)(all - walk->left) : r < 0 ? r : (ssize_t)all;
@@ -220,15 +228,9 @@ static ssize_t send_packet(struct channel *channel, struct holder *holder, int f
         struct ring_record record = {.length = (uint32_t)length};
         uint8_t *span = sender_span(ring);
         memcpy(span, &record, sizeof record);
-        span_copy_out(walk, span + sizeof record, length);
+        span_copy_out(walk, span + sizeof record, length, sender_is_far(ring));
         int r = publish(channel, holder, fd, size, length, 1);
         return r < 0 ? r : (ssize_t)length;
-}
-
-/* The next bytes need a token: then the socket that the number stands for is asked about before they are written. */
-static bool is_awaited(const struct ring_sender *ring) {
-        uint64_t seen = atomic_load_explicit(&ring->memory.header->words.data_wish, memory_order_relaxed);
-        return wish_is_due(seen, ring->published + 1);
 }
 
 /* A send begins: the lock is held. -EXDEV, -ESTALE as for the whole call. */
@@ -246,8 +248,17 @@ static int enter(struct channel *channel, struct holder *holder, int fd, int fla
         int left = carrier_enter_ring(header);
         if (__builtin_expect(left != 0, 0))
                 return left > 0 ? follow(channel, holder, fd) : wait_for_decision(holder, fd, flags);
-        holder->sending.is_checked = is_awaited(ring);
+        /* If so, the socket that the number stands for is asked about before anything is written. */
+        holder->sending.is_checked = sender_is_awaited(ring);
         return holder->sending.is_checked && !channel_is_at(channel, fd) ? -ESTALE : sender_rewind(ring);
+}
+
+/* Up to where there is room, and nothing else to be thought of. */
+static uint32_t allowance(const struct holder *holder) {
+        const struct ring_sender *ring = &holder->sending.ring;
+        size_t room = sender_room(ring);
+        uint64_t way = ring->head < ring->rewind_at ? ring->rewind_at - ring->head : 0;
+        return (uint32_t)(room < way ? room : way);
 }
 
 /* It ends, and came to `result`. */
@@ -256,6 +267,8 @@ static ssize_t leave(struct channel *channel, struct holder *holder, int fd, ssi
                 carrier_leave_ring(holder->sending.ring.memory.header);
                 if (__builtin_expect(holder->sending.is_cramped && result > 0 && sender_room(&holder->sending.ring), 0))
                         uncramp(holder, fd);
+                if (result > 0 && !holder->sending.is_cramped && channel->type == SOCK_STREAM)
+                        holder->sending.lock.allowance = allowance(holder);
         }
         holder_release(&holder->sending.lock);
         return result;

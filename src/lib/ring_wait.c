@@ -16,14 +16,13 @@ static bool blocks(const struct receive *receive) {
         return status >= 0 && !(status & O_NONBLOCK);
 }
 
-/* Looks at the ring for a while. 1: there is something. */
-static int look_for_a_while(struct receive *receive, uint32_t limit_ns) {
-        struct wait wait = {};
+/* Looks at the ring until `limit_ns` after the first look. 1: there is something. */
+static int look_for_a_while(struct receive *receive, struct wait *wait, uint32_t limit_ns) {
         do {
                 int r = receiver_look(receive->ring);
                 if (r < 0 || receiver_waiting(receive->ring))
                         return r < 0 ? r : 1;
-        } while (wait_again(&wait, receive->words->sender_cpu, limit_ns));
+        } while (wait_again(wait, receive->words->sender_cpu, limit_ns));
         return 0;
 }
 
@@ -66,6 +65,8 @@ static int sleep_for_token(struct receive *receive) {
         if (receive->channel->holder != holder)
                 return -EBADF;
         holder->receiving.sleeper = 0;
+        if (error == EAGAIN) /* that was time enough, or it did not sleep */
+                holder->receiving.sleeps = false;
         if (length <= 0)
                 return receive_take_end(receive, error);
         if (length > 1 || token[0] != CARRIER_TOKEN)
@@ -93,6 +94,7 @@ static int look_once_more(struct receive *receive) {
 int receive_wait(struct receive *receive) {
         struct ring_receiver *ring = receive->ring;
         bool *sleeps = &receive->holder->receiving.sleeps;
+        struct wait wait = {};
         int r;
         if (receive->flags & MSG_DONTWAIT || (!*sleeps && !(*sleeps = blocks(receive))))
                 return look_once_more(receive);
@@ -102,11 +104,11 @@ int receive_wait(struct receive *receive) {
                 wish_promise(receive->words, receive->promise);
         }
         publish_cpu(receive);
-        if ((r = look_for_a_while(receive, WAIT_GLANCE_NS)))
+        if ((r = look_for_a_while(receive, &wait, WAIT_GLANCE_NS)))
                 return r < 0 ? r : 0;
-        if (!(*sleeps = blocks(receive)))
+        if (wait.looks && !(*sleeps = blocks(receive)))
                 return look_once_more(receive);
-        if ((r = look_for_a_while(receive, WAIT_LOOK_NS)))
+        if (wait.looks && (r = look_for_a_while(receive, &wait, WAIT_LOOK_NS)))
                 return r < 0 ? r : 0;
         if (!receive->is_exact && (r = receive_drain(receive, wish_stale(receive->words, ring->tokens_taken), 0)) < 0)
                 return r;

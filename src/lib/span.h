@@ -3,6 +3,7 @@
 
 /* Walking through a caller's vector of buffers while bytes are copied from or to it. */
 
+#include "ring/copy.h"
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -35,10 +36,10 @@ static inline uint8_t *span_next(struct span_walk *walk, size_t size, size_t *re
         return bytes;
 }
 
-static inline void span_copy_out(struct span_walk *walk, uint8_t *to, size_t size) {
+static inline void span_copy_out(struct span_walk *walk, uint8_t *to, size_t size, bool is_far) {
         for (size_t part; size; to += part, size -= part) {
                 const uint8_t *from = span_next(walk, size, &part);
-                memcpy(to, from, part);
+                copy_into_ring(to, from, part, is_far);
         }
 }
 

@@ -80,6 +80,18 @@ static inline int sender_rewind(struct ring_sender *sender) {
         return r;
 }
 
+/* The next bytes need a token. */
+static inline bool sender_is_awaited(const struct ring_sender *sender) {
+        uint64_t seen = atomic_load_explicit(&sender->memory.header->words.data_wish, memory_order_relaxed);
+        return wish_is_due(seen, sender->published + 1);
+}
+
+/* Whether the receiver was last seen on another core than this end. */
+static inline bool sender_is_far(const struct ring_sender *sender) {
+        uint32_t cpu = atomic_load_explicit(&sender->memory.header->words.receiver_cpu, memory_order_relaxed);
+        return cpu && cpu != sender->cpu;
+}
+
 static inline size_t record_size(size_t length) {
         return sizeof(struct ring_record) + ((length + RING_RECORD_ALIGNMENT - 1) & ~(size_t)(RING_RECORD_ALIGNMENT - 1));
 }

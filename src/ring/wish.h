@@ -71,13 +71,14 @@ struct ring_words {
         _Atomic uint64_t payload;            /* bytes that the application sent, for who counts them */
         _Atomic uint32_t tokens_sent;
         _Atomic uint32_t sender_cpu;         /* where it last ran, plus one; 0: not known */
-        _Atomic uint32_t is_sending;         /* a send is under way, which may not have seen that the receiver left */
         _Atomic uint32_t is_begun;           /* the mark from which on everything goes through the ring is in the socket */
         _Atomic uint32_t is_ended;           /* nothing more goes into the ring; a mark in the socket says from where on */
         _Alignas(128) _Atomic uint64_t tail; /* the receiver's: taken so far */
         _Atomic uint32_t receiver_cpu;
         _Alignas(128) _Atomic uint64_t data_wish; /* the receiver's: position << 2 | state */
         _Alignas(128) _Atomic uint64_t room_wish; /* the sender's: the tail at which there is room enough, with WISH_ARMED */
+        /* The sender's: a send is under way, which may not have seen that the receiver left. Changes twice in each. */
+        _Alignas(128) _Atomic uint32_t is_sending;
 };
 
 static inline uint64_t wish(uint64_t position, enum wish_state state) {

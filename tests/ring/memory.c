@@ -3,6 +3,7 @@
 /* The memory of a ring: what the sender makes, and what the receiver refuses. */
 
 #include "base/fd.h"
+#include "ring/copy.h"
 #include "ring/memory.h"
 #include "test.h"
 
@@ -150,6 +151,20 @@ static void expect_capacity(size_t asked, uint32_t expected) {
         check_equal(status.st_size, size_for(expected));
         fd_close(fd);
         ring_unmap(&memory);
+}
+
+TEST(a_copy_past_the_caches_writes_what_it_was_given_and_no_byte_beside_it) {
+        static uint8_t from[3 * 4096 + 64], to[sizeof from + 2 * 64];
+        for (size_t i = 0; i < sizeof from; i++)
+                from[i] = (uint8_t)(i * 7 + i / 256 + 1);
+        for (size_t size = 64; size <= 3 * 4096; size = size < 300 ? size + 1 : size + 977)
+                for (size_t offset = 0; offset < 64; offset += size < 300 ? 7 : 13) {
+                        memset(to, 0xee, sizeof to);
+                        copy_past_caches(to + 64 + offset, from + offset / 3, size);
+                        check(memcmp(to + 64 + offset, from + offset / 3, size) == 0);
+                        check_equal(to[63 + offset], 0xee);
+                        check_equal(to[64 + offset + size], 0xee);
+                }
 }
 
 TEST(a_capacity_is_rounded_up_to_a_power_of_two_within_the_limits) {
