@@ -132,8 +132,9 @@ static struct holder *holder_of(struct channel *channel) {
         return holder;
 }
 
-static bool pays(const struct channel *channel) {
-        return channel->carrier == HV_CARRIER_SHM ||
+/* A channel that ends after one question and one answer never pays, though it was asked for. */
+static bool pays(const struct channel *channel, size_t size) {
+        return (channel->carrier == HV_CARRIER_SHM && (channel->messages || size >= CARRIER_ASKED_BYTES_BEFORE)) ||
                (channel->carrier == HV_CARRIER_AUTO &&
                 (channel->messages >= CARRIER_MESSAGES_BEFORE || channel->bytes >= CARRIER_BYTES_BEFORE));
 }
@@ -266,7 +267,7 @@ int carrier_send_begins(struct channel *channel, int fd, size_t size, int *ret_r
                 return -ECONNRESET;
         }
         *ret_ring_fd = -1;
-        if (size && may && !is_offered && pays(channel)) {
+        if (size && may && !is_offered && pays(channel, size)) {
                 if (!channel_is_at(channel, fd)) {
                         atomic_fetch_sub(&channel->senders, 1);
                         return -ESTALE;

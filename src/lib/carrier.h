@@ -35,6 +35,7 @@
 
 #define CARRIER_MESSAGES_BEFORE 64u  /* when a ring has paid for itself, measured: see bench/ */
 #define CARRIER_BYTES_BEFORE 262144u
+#define CARRIER_ASKED_BYTES_BEFORE 4096u /* in the first message already, when shared memory was asked for */
 
 /*
  * Rings that a process maps, its own and its peers'. One that lies idle costs 20 KiB on all sides, and each end up to

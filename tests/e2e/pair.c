@@ -155,7 +155,7 @@ struct pair ring_pair(int type) {
         struct pair pair = pair_open(type);
         ask_for(pair.connector, HV_CARRIER_SHM);
         ask_for(pair.acceptor, HV_CARRIER_SHM);
-        for (unsigned i = 0; i < 2; i++) {
+        for (unsigned i = 0; i < 3; i++) { /* the second offers, the third goes through */
                 pass_on(pair.connector, pair.acceptor, "into the ring");
                 pass_on(pair.acceptor, pair.connector, "and this one");
         }

@@ -115,7 +115,7 @@ TEST(a_process_without_the_ring_gets_a_reset_and_never_a_token) {
         }
         ask_for(pair.connector, HV_CARRIER_SHM);
         ask_for(pair.acceptor, HV_CARRIER_SHM);
-        for (unsigned i = 0; i < 2; i++) {
+        for (unsigned i = 0; i < 3; i++) {
                 pass_on(pair.connector, pair.acceptor, "quicker than the child");
                 pass_on(pair.acceptor, pair.connector, "and this way");
         }

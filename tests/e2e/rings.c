@@ -48,6 +48,35 @@ TEST(many_bytes_pay_as_well_as_many_messages) {
         pair_close(&pair);
 }
 
+/* Natively. Whether a descriptor came with it. */
+static bool takes_an_offer(int fd) {
+        union {
+                struct cmsghdr header;
+                char bytes[CMSG_SPACE(sizeof(int))];
+        } control;
+        struct iovec vector = {.iov_base = bytes, .iov_len = sizeof bytes};
+        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        check(must(recvmsg(fd, &message, MSG_CMSG_CLOEXEC)) > 0);
+        if (!message.msg_controllen)
+                return false;
+        int came;
+        memcpy(&came, CMSG_DATA(&control.header), sizeof came);
+        must(close(came));
+        return true;
+}
+
+TEST(who_asks_for_shared_memory_pays_for_it_with_the_second_message_or_a_first_of_a_page) {
+        for (size_t first = 4095; first <= 4096; first++) {
+                struct pair pair = pair_open(SOCK_STREAM);
+                ask_for(pair.connector, HV_CARRIER_SHM);
+                check_equal(must(hv_send(pair.connector, bytes, first, 0)), first);
+                check_equal(takes_an_offer(pair.acceptor), first == 4096);
+                check_equal(must(hv_send(pair.connector, bytes, 1, 0)), 1);
+                check_equal(takes_an_offer(pair.acceptor), first == 4095);
+                pair_close(&pair);
+        }
+}
+
 TEST(who_asks_for_unix_gets_it_and_so_does_the_peer) {
         struct pair pair = pair_open(SOCK_STREAM);
         ask_for(pair.connector, HV_CARRIER_UNIX);
@@ -111,14 +140,14 @@ TEST(the_broker_says_which_way_a_channel_goes_and_counts_its_bytes) {
         check_string(text_at(reply, "/channels/0/carrier"), "unix");
         json_object_put(reply);
         ask_for(pair.connector, HV_CARRIER_SHM);
-        for (unsigned i = 0; i < 3; i++)
+        for (unsigned i = 0; i < 4; i++)
                 pass_on(pair.connector, pair.acceptor, "to the acceptor");
         reply = listed_channel(pair.world);
         check_string(text_at(reply, "/channels/0/carrier"), "shm>");
         check_equal(number_at(reply, "/channels/0/bytesFromConnector"), 30);
         json_object_put(reply);
         ask_for(pair.acceptor, HV_CARRIER_SHM);
-        for (unsigned i = 0; i < 2; i++)
+        for (unsigned i = 0; i < 3; i++)
                 pass_on(pair.acceptor, pair.connector, "and back");
         reply = listed_channel(pair.world);
         check_string(text_at(reply, "/channels/0/carrier"), "shm");

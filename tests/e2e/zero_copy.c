@@ -59,9 +59,9 @@ TEST(a_peek_that_ends_where_the_ring_begins_is_no_reset) {
         const void *heard;
         ask_for(pair.connector, HV_CARRIER_SHM);
         ask_for(pair.acceptor, HV_CARRIER_SHM);
-        must(hv_send(pair.connector, bytes, 100, 0)); /* with a ring */
+        must(hv_send(pair.connector, bytes, 5000, 0)); /* with a ring */
         must(hv_send(pair.connector, bytes, 65536, 0));
-        check_equal(must(hv_recv(pair.acceptor, bytes, 100, 0)), 100);
+        check_equal(must(hv_recv(pair.acceptor, bytes, 5000, 0)), 5000);
         must(hv_send(pair.connector, "in the ring", 11, 0));
         check_equal(must(hv_recv(pair.acceptor, bytes, 65536, MSG_PEEK)), 65536);
         for (size_t left = 65536; left;) {
