@@ -25,6 +25,7 @@
 #define ATTEMPTS 3
 #define IDLE_MS 1000
 #define TICKS_MAX 2
+#define SETTLING_MAX 10 /* times as long */
 #define RINGS_MAX 2048 /* src/lib/carrier.h */
 
 static int descriptors[CHANNELS]; /* in each program */
@@ -215,9 +216,13 @@ static long cost_of_idle_channels(int channels, int times) {
         open_channels(&sides, channels);
         move(&sides, times);
         struct cost after = cost_of(&sides);
-        long ticks = ticks_of(&sides);
-        world_pause_ms(IDLE_MS);
-        check(ticks_of(&sides) - ticks <= TICKS_MAX);
+        long ticks, used = LONG_MAX; /* the broker may still be reading what it was told of rings */
+        for (int i = 0; i < SETTLING_MAX && used > TICKS_MAX; i++) {
+                ticks = ticks_of(&sides);
+                world_pause_ms(IDLE_MS);
+                used = ticks_of(&sides) - ticks;
+        }
+        check(used <= TICKS_MAX);
 
         long pages = (after.pages - before.pages) * 1024 / channels;
         long tables = (after.tables - before.tables) * 1024 / channels;
