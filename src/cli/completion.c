@@ -104,6 +104,11 @@ static void offer_kind(enum offers offers, const char *word) {
                 offer("zsh", word);
                 offer("fish", word);
                 break;
+        case OFFERS_CARRIERS:
+                offer("auto", word);
+                offer("unix", word);
+                offer("shm", word);
+                break;
         case OFFERS_VERBS:
                 offer_verbs("", word);
                 break;

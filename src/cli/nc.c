@@ -171,7 +171,7 @@ static const struct verb_option options[] = {
         {"keep", 'k', NULL, "with -l: take one connection after the other"},
         {"wait", 'w', NULL, "until there is a listener, try again"},
         {"seqpacket", 0, NULL, "SOCK_SEQPACKET: each read of standard input is a message"},
-        {"carrier", 0, "WAY", "auto (default), unix or shm: which way the data goes"},
+        {"carrier", 0, "WAY", "auto (default), unix or shm: which way the data goes", OFFERS_CARRIERS},
         {"verbose", 'v', NULL, "say on standard error what is connected"},
         OPTIONS_END,
 };

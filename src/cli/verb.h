@@ -23,6 +23,7 @@ enum offers {
         OFFERS_FILES,
         OFFERS_COMMAND, /* this word and all after it are a command line */
         OFFERS_SHELLS,
+        OFFERS_CARRIERS,
         OFFERS_VERBS,
 };
 

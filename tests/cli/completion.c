@@ -22,6 +22,10 @@ TEST(verbs_and_options_come_from_the_table) {
         check_string(offered("hvsock nc --seqpacket --w"), "--wait ");
         check_string(offered("hvsock completion ''"), "bash zsh fish ");
         check_string(offered("hvsock help do"), "doctor ");
+        check_string(offered("hvsock nc --ca"), "--carrier ");
+        check_string(offered("hvsock nc --carrier ''"), "auto unix shm ");
+        check_string(offered("hvsock nc -l --carrier s"), "shm ");
+        check_string(offered("hvsock nc --carrier shm --carrier u"), "unix ");
         check_string(offered("hvsock __"), "");
 }
 
