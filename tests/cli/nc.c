@@ -235,6 +235,104 @@ TEST(stat_counts_by_friendly_name) {
         sandbox_close(&sandbox);
 }
 
+/* An nc at each end of Echo. */
+struct conversation {
+        pid_t server, client;
+        int to_client, to_server;        /* their standard inputs; the outputs are got-client and got-server */
+        size_t from_client, from_server; /* sent so far */
+};
+
+static int open_input(const struct sandbox *sandbox, const char *name) {
+        char path[PATH_MAX + 32];
+        snprintf(path, sizeof path, "%s/%s", sandbox->directory, name);
+        return (int)must(open(path, O_WRONLY | O_CLOEXEC));
+}
+
+static struct conversation converse(const struct sandbox *sandbox, const char *carrier) {
+        struct conversation both = {};
+        sh_text("cd %s && rm -f in-* && mkfifo in-client in-server", sandbox->directory);
+        both.server = sh_begin("cd %s && exec hvsock nc -l --carrier %s Echo <in-server >got-server", sandbox->directory,
+                               carrier);
+        both.client = sh_begin("cd %s && exec hvsock nc --wait --carrier %s Echo <in-client >got-client",
+                               sandbox->directory, carrier);
+        both.to_server = open_input(sandbox, "in-server");
+        both.to_client = open_input(sandbox, "in-client");
+        return both;
+}
+
+/* Waits until it has all arrived. */
+static void say(const struct sandbox *sandbox, struct conversation *both, size_t from_client, size_t from_server) {
+        static const char bytes[4096];
+        check_equal(must(write(both->to_client, bytes, from_client)), from_client);
+        check_equal(must(write(both->to_server, bytes, from_server)), from_server);
+        both->from_client += from_client;
+        both->from_server += from_server;
+        await_success("cd %s && test $(wc -c <got-server) = %zu && test $(wc -c <got-client) = %zu", sandbox->directory,
+                      both->from_client, both->from_server);
+}
+
+static void end_conversation(struct conversation *both) {
+        must(close(both->to_client));
+        must(close(both->to_server));
+        check_equal(sh_end(both->client), 0);
+        check_equal(sh_end(both->server), 0);
+}
+
+static void shown_bytes(long long *ret_from_client, long long *ret_from_server) {
+        struct json_object *ls = sh_json("hvsock ls --json"), *stat = sh_json("hvsock stat --json");
+        *ret_from_client = number_at(ls, "/channels/0/bytesFromConnector");
+        *ret_from_server = number_at(ls, "/channels/0/bytesFromAcceptor");
+        check_equal(number_at(stat, "/services/0/counters/bytesFromConnectors"), *ret_from_client);
+        check_equal(number_at(stat, "/services/0/counters/bytesFromAcceptors"), *ret_from_server);
+        json_object_put(ls);
+        json_object_put(stat);
+}
+
+TEST(bytes_through_shared_memory_are_counted_each_way_and_stay_counted) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        struct conversation both = converse(&sandbox, "shm");
+        for (int i = 0; i < 4; i++)
+                say(&sandbox, &both, 10, 20); /* both directions are in shared memory then */
+        long long from_client, from_server, more_from_client, more_from_server;
+        char expected[64];
+        shown_bytes(&from_client, &from_server);
+        check(from_client < 40 && from_server < 80); /* the first messages were not */
+        say(&sandbox, &both, 1000, 3000);
+        say(&sandbox, &both, 234, 0);
+        shown_bytes(&more_from_client, &more_from_server);
+        check_equal(more_from_client - from_client, 1234);
+        check_equal(more_from_server - from_server, 3000);
+        check_string(sh_text("hvsock ls | awk '/^open/ { print $NF }'"), "shm");
+        snprintf(expected, sizeof expected, "%lld %lld", more_from_client, more_from_server);
+        check_string(sh_text("hvsock stat | awk '/^host .*shm/ { print $(NF-1), $NF }'"), expected);
+        end_conversation(&both);
+        await_success("test \"$(hvsock ls)\" = ''");
+        struct json_object *stat = sh_json("hvsock stat --json");
+        check_equal(number_at(stat, "/services/0/counters/bytesFromConnectors"), more_from_client);
+        check_equal(number_at(stat, "/services/0/counters/bytesFromAcceptors"), more_from_server);
+        json_object_put(stat);
+        check_string(sh_text("hvsock stat | awk '/^Echo/ { print $(NF-1), $NF }'"), expected);
+        sandbox_close(&sandbox);
+}
+
+TEST(bytes_through_the_kernels_socket_are_nobodys_to_count) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, FAMILY);
+        struct conversation both = converse(&sandbox, "unix");
+        long long from_client, from_server;
+        for (int i = 0; i < 4; i++)
+                say(&sandbox, &both, 1000, 2000);
+        shown_bytes(&from_client, &from_server);
+        check_equal(from_client, 0);
+        check_equal(from_server, 0);
+        check_string(sh_text("hvsock ls | awk '/^open/ { print $NF }'"), "unix");
+        check_string(sh_text("hvsock stat | awk '/^Echo/ { print $(NF-1), $NF }'"), "0 0");
+        check(!strstr(sh_text("hvsock stat"), "CHANNEL FROM"));
+        end_conversation(&both);
+        sandbox_close(&sandbox);
+}
+
 TEST(monitor_sees_listen_open_refusal_and_close) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, FAMILY);

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -204,5 +206,36 @@ TEST(who_has_no_part_in_a_channel_is_not_heard) {
         close(stranger);
         ring_unmap(&ring);
         ring_unmap(&other);
+        end();
+}
+
+/* Tells of a ring each way as another user in the host's own partition; returns when the broker has read it. */
+static void tell_as(uid_t uid) {
+        pid_t pid = (pid_t)must(fork());
+        int status;
+        if (!pid) {
+                struct wire_request hello = request_of(WIRE_HELLO);
+                struct ring_memory ring;
+                must(setresuid(uid, uid, uid));
+                client = bare_client(&world);
+                for (uint32_t flags = 0; flags < 2; flags++) {
+                        struct wire_request request = ring_request(flags);
+                        tell_ring(&request, &ring);
+                }
+                _exit(ask(client, &hello, -1) ? 1 : 0);
+        }
+        must(waitpid(pid, &status, 0));
+        check_equal(status, 0);
+}
+
+TEST(another_user_in_the_right_partition_is_not_heard_and_root_is) {
+        if (geteuid() != 0)
+                test_skip("only root can become another user");
+        begin();
+        must(chmod(world.root, 0755));
+        tell_as(12345);
+        check_equal(observed(), 0);
+        tell_as(0);
+        check_equal(observed(), 2);
         end();
 }

@@ -274,3 +274,60 @@ TEST(every_connector_that_is_closed_is_told_whatever_its_number_was_before_and_n
         fake_pair_close(&pair);
         fake_end();
 }
+
+/* Both directions move into rings. The broker has read all that came before the last request. */
+static void move_into_rings(struct fake_pair *pair) {
+        const int ends[] = {pair->connector, pair->acceptor};
+        uint32_t carrier = HV_CARRIER_SHM;
+        int state;
+        socklen_t length = sizeof state;
+        GUID guid;
+        for (unsigned i = 0; i < 2; i++)
+                must(hv_setsockopt(ends[i], SOL_HVSOCKET, HVSOCKET_CARRIER, &carrier, sizeof carrier));
+        for (unsigned i = 0; i < 6; i++) {
+                check_equal(must(hv_send(ends[i % 2], "moved", 5, 0)), 5);
+                check_receives(ends[1 - i % 2], "moved");
+        }
+        must(hv_getsockopt(pair->connector, SOL_HVSOCKET, HVSOCKET_CARRIER_STATE, &state, &length));
+        check_equal(state, HV_SENDS_SHM | HV_RECEIVES_SHM);
+        must(hv_partition_by_name("known", &guid));
+}
+
+TEST(a_broker_is_told_of_each_ring) {
+        fake_start();
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        move_into_rings(&pair);
+        check_equal(fake_requests[WIRE_RING], 2);
+        check_equal(fake_connections, 1);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(a_broker_older_than_rings_is_told_of_none_and_they_work) {
+        fake_start();
+        fake_minor = WIRE_MINOR_OF_RING - 1;
+        struct fake_pair pair = fake_pair(SOCK_STREAM);
+        move_into_rings(&pair);
+        check_equal(fake_requests[WIRE_RING], 0);
+        check_equal(fake_connections, 1);
+        fake_pair_close(&pair);
+        fake_end();
+}
+
+TEST(a_broker_that_became_newer_is_told_of_the_next_ring) {
+        fake_start();
+        fake_minor = WIRE_MINOR_OF_RING - 1;
+        struct fake_pair before = fake_pair(SOCK_STREAM);
+        move_into_rings(&before);
+        fake_die();
+        fake_minor = WIRE_MINOR;
+        fake_start();
+        struct fake_pair after = {.listener = -1, .connector = fake_socket(SOCK_STREAM)};
+        must(fake_connect(after.connector));
+        after.acceptor = (int)must(hv_accept(before.listener, NULL, NULL));
+        move_into_rings(&after);
+        check_equal(fake_requests[WIRE_RING], 2);
+        fake_pair_close(&before);
+        fake_pair_close(&after);
+        fake_end();
+}

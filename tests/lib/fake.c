@@ -29,6 +29,7 @@ atomic_uint fake_misdeeds_left, fake_connections, fake_requests[WIRE_TYPE_MAX + 
 atomic_bool fake_revoked;
 void (*_Atomic fake_at_check)(void);
 _Atomic uint32_t fake_last_flags;
+_Atomic uint16_t fake_minor = WIRE_MINOR;
 
 static char directory[64];
 static pthread_t thread;
@@ -148,6 +149,7 @@ static bool answer(int client) {
 
         struct wire_reply reply = {.header = request.header};
         reply.header.type |= WIRE_REPLY;
+        reply.header.minor = atomic_load(&fake_minor);
         if (misdeed == REFUSES)
                 refuse(&reply, EACCES, RULE_CONNECT_DENIED, "because");
         else if (misdeed == REFUSES_HELLO)

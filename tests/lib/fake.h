@@ -38,6 +38,7 @@ extern atomic_uint fake_connections;    /* accepted so far */
 extern atomic_uint fake_requests[];     /* by type */
 extern atomic_uint fake_closed_told;    /* ephemeral ids in requests */
 extern _Atomic uint32_t fake_last_flags;
+extern _Atomic uint16_t fake_minor;     /* of the wire: what it says that it speaks */
 extern atomic_uint fake_lent_blocking;  /* sockets that came to be connected and would have let it wait */
 
 void fake_start(void);
