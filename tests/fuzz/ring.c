@@ -92,6 +92,8 @@ static void begin(struct world *world, int type) {
         require(hv_recv(world->victim, &byte, 1, 0) == 1);
         require(world->to_victim.header->accepted);
         require(pass(world->peer, 'R', eventfd(0, EFD_CLOEXEC)));
+        require(hv_send(world->victim, "b", 1, 0) == 1); /* the second one comes with the offer */
+        require(recv(world->peer, &byte, 1, 0) == 1);
         require(hv_send(world->victim, "o", 1, 0) == 1);
         ring_fd = take(world->peer);
         require(ring_accept(ring_fd, type, &world->from_victim) == 0);
