@@ -45,10 +45,12 @@ static void correct(struct pollfd *descriptor) {
         unsigned begun = watch_begins();
         bool is_ours = channel && channel->asks_library && watch_look(channel, &seen);
         watch_ended(begun);
-        if (is_ours && seen.is_ready)
+        if (is_ours && seen.is_ready) {
                 descriptor->revents |= descriptor->events & READABLE;
-        else if (is_ours && descriptor->revents & READABLE && !seen.has_ended && !has_ended(descriptor->fd))
+        } else if (is_ours && descriptor->revents & READABLE && !seen.has_ended && !has_ended(descriptor->fd)) {
                 descriptor->revents &= ~READABLE;
+                watch_take_token(channel, descriptor->fd);
+        }
 }
 
 static bool arm(const struct pollfd *descriptors, nfds_t count) {

@@ -215,8 +215,11 @@ static uint32_t believe(struct wait_set *set, const struct epoll_event *said, st
         if (!is_ring || !(events & READABLE))
                 return events & wanted;
         if (!seen.has_ended && !(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) &&
-            (!seen.is_ready || (member->event.events & EPOLLET && member->reported == seen.published)))
+            (!seen.is_ready || (member->event.events & EPOLLET && member->reported == seen.published))) {
                 events &= ~(uint32_t)READABLE;
+                if (!seen.is_ready)
+                        watch_take_token(channel, member->fd);
+        }
         member->reported = seen.published;
         return events & wanted;
 }
@@ -277,12 +280,13 @@ static int wait_locked(struct wait_set *set, struct epoll_event *ret_events, int
                         is_first = false;
                         continue;
                 }
-                if (arm(set))
+                int64_t left_ms = timeout_ms < 0 ? -1 : deadline_ms - monotonic_ms();
+                bool is_over = timeout_ms > 0 && left_ms <= 0; /* whatever a peer does meanwhile */
+                if (arm(set) && !is_over)
                         continue;
-                int left_ms = timeout_ms < 0 ? -1 : (int)(deadline_ms - monotonic_ms());
-                r = ask_kernel(set, ret_events, max, timeout_ms > 0 && left_ms < 0 ? 0 : left_ms, &count);
-                if (count || r <= 0)
-                        return count ? count : r;
+                r = ask_kernel(set, ret_events, max, is_over ? 0 : (int)left_ms, &count);
+                if (count || r <= 0 || is_over)
+                        return count ? count : r < 0 ? r : 0;
         }
 }
 

@@ -4,6 +4,7 @@
 
 #include "lib/watch.h"
 
+#include "lib/ring_call.h"
 #include <sched.h>
 
 static struct {
@@ -31,4 +32,13 @@ void watch_wait(void) {
                         sched_yield();
         }
         lock_release(&lock);
+}
+
+void watch_take_token(struct channel *channel, int fd) {
+        struct receive receive;
+        if (receive_begin(&receive, channel, fd, MSG_DONTWAIT) < 0)
+                return;
+        if (!receive.is_exact && !receiver_look(receive.ring) && !receiver_waiting(receive.ring))
+                (void)receive_drain(&receive, 1, 0);
+        holder_release(&receive.holder->receiving.lock);
 }

@@ -46,3 +46,8 @@ static inline bool watch_look(const struct channel *channel, struct watched *ret
  * end the kernel tells.
  */
 bool ring_arm(struct channel *channel, int fd, bool is_edge);
+/*
+ * The kernel says readable of a ring in which there is nothing. Tokens that were counted ring_arm() takes; one that
+ * was not, be it on its way to be counted, or a hostile peer's, would keep it so: takes one, if the ring still is empty.
+ */
+void watch_take_token(struct channel *channel, int fd);

@@ -313,3 +313,36 @@ TEST(a_poll_that_sleeps_is_woken_in_either_readiness) {
                 pair_close(&pair);
         }
 }
+
+/* ---- a peer that sends tokens for nothing ---- */
+
+static long wait_for_event(void *set) {
+        struct epoll_event event;
+        return must(hv_epoll_wait(*(int *)set, &event, 1, -1));
+}
+
+static long poll_for_event(void *fd) {
+        return must(hv_poll(&(struct pollfd){.fd = *(int *)fd, .events = POLLIN}, 1, -1));
+}
+
+TEST(a_token_for_nothing_is_no_event_and_keeps_nobody_awake) {
+        struct pair pair = carrier_pair(HV_CARRIER_SHM);
+        int set = set_of(pair.acceptor, EPOLLIN, 1);
+        struct epoll_event event;
+        long (*const waits[])(void *) = {wait_for_event, poll_for_event};
+        for (unsigned i = 0; i < 2; i++) {
+                check_equal(must(send(pair.connector, "TTTTT", 5, 0)), 5); /* natively: no ring counts them */
+                check_equal(must(hv_epoll_wait(set, &event, 1, 20)), 0);
+                check_equal(must(send(pair.connector, "TTTTT", 5, 0)), 5);
+                check_equal(must(hv_poll(&(struct pollfd){.fd = pair.acceptor, .events = POLLIN}, 1, 20)), 0);
+                check_equal(must(send(pair.connector, "TTTTT", 5, 0)), 5);
+                struct thread *thread = thread_start(waits[i], i ? &pair.acceptor : &set);
+                check(await(thread_is_asleep(thread) && !events_now(pair.acceptor, POLLIN)));
+                pass_on(pair.connector, pair.acceptor, "and this is something");
+                must(hv_send(pair.connector, "x", 1, 0));
+                check_equal(must(thread_join(thread)), 1);
+                check_equal(must(hv_recv(pair.acceptor, bytes, 1, 0)), 1);
+        }
+        must(hv_close(set));
+        pair_close(&pair);
+}

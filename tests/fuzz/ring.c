@@ -8,17 +8,19 @@
  *
  * The first byte says of which type the socket is, and whether a thread scribbles
  * over both headers all the while. Then each pair of bytes is a step: the victim's,
- * through hv_*() calls, or the peer's.
+ * through hv_*() calls, of a wait set too, or the peer's.
  */
 
 #include "ring/memory.h"
 
+#include <errno.h>
 #include <hvsock.h>
 #include <linux/sockios.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -36,6 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 struct world {
         int victim, peer;
+        int twin, set; /* the victim's: another number of it, and a wait set */
+        uint32_t asked[2]; /* of the set, for the victim and its twin; 0: it is no member */
         struct ring_memory to_victim, from_victim;
         atomic_bool is_over;
         unsigned seed;
@@ -84,6 +88,8 @@ static void begin(struct world *world, int type) {
         require(socketpair(AF_UNIX, type, 0, ends) == 0);
         world->victim = ends[0];
         world->peer = ends[1];
+        require((world->twin = dup(world->victim)) >= 0);
+        require((world->set = hv_epoll_create1(EPOLL_CLOEXEC)) >= 0);
         require(hv_setsockopt(world->victim, SOL_HVSOCKET, HVSOCKET_CARRIER, &carrier, sizeof carrier) == 0);
         require(hv_setsockopt(world->victim, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
         require(hv_setsockopt(world->victim, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0);
@@ -223,6 +229,58 @@ static ssize_t send_span(struct world *world, size_t size, bool is_abandoned, in
         return is_abandoned ? 0 : hv_commit(world->victim, size);
 }
 
+static void change_set(struct world *world, int operation, uint8_t how) {
+        static const uint32_t events[] = {EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLPRI, EPOLLRDNORM, EPOLLET, EPOLLONESHOT};
+        bool is_twin = how & 1;
+        struct epoll_event event = {.data.u64 = is_twin};
+        for (unsigned i = 0; i < sizeof events / sizeof *events; i++)
+                event.events |= how >> (i + 1) & 1 ? events[i] : 0;
+        if (hv_epoll_ctl(world->set, operation, is_twin ? world->twin : world->victim, &event) == 0)
+                world->asked[is_twin] = operation == EPOLL_CTL_DEL ? 0 : event.events | EPOLLHUP | EPOLLERR;
+}
+
+/* What it says is about its members, each once, and about what was asked. */
+static void wait_in_set(struct world *world, int max, int timeout_ms) {
+        struct epoll_event *events = malloc((size_t)max * sizeof *events); /* of its exact size */
+        require(events);
+        int count = hv_epoll_wait(world->set, events, max, timeout_ms);
+        require(count <= max && (count >= 0 || errno == EINTR)); /* the fuzzer's own alarm */
+        for (int i = 0; i < count; i++) {
+                require(events[i].data.u64 <= 1 && events[i].events);
+                require(!(events[i].events & ~world->asked[events[i].data.u64]));
+                require(i == 0 || events[i].data.u64 != events[0].data.u64);
+        }
+        free(events);
+}
+
+static void wait_sets_step(struct world *world, uint8_t what, uint8_t how) {
+        switch (what % 8) {
+        case 0:
+                change_set(world, EPOLL_CTL_ADD, how);
+                break;
+        case 1:
+                change_set(world, EPOLL_CTL_MOD, how);
+                break;
+        case 2:
+                change_set(world, how & 2 ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, how);
+                break;
+        case 3:
+                require(hv_close(world->set) == 0);
+                require((world->set = hv_epoll_create1(EPOLL_CLOEXEC)) >= 0);
+                world->asked[0] = world->asked[1] = 0;
+                break;
+        case 4: {
+                struct pollfd both[] = {{.fd = world->victim, .events = how & 2 ? POLLIN : POLLOUT},
+                                        {.fd = world->twin, .events = how & 4 ? POLLIN | POLLOUT : 0}};
+                int count = hv_poll(both, 2, how & 1);
+                require(count == (both[0].revents != 0) + (both[1].revents != 0) || (count < 0 && errno == EINTR));
+                break;
+        }
+        default:
+                wait_in_set(world, 1 + how / 2 % 3, how & 1);
+        }
+}
+
 static void victims_step(struct world *world, uint8_t what, uint8_t how) {
         static uint8_t buffer[100000];
         static const size_t sizes[] = {0, 1, 7, 64, 4096, 65536, 65537, sizeof buffer};
@@ -294,6 +352,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
                 clock_gettime(CLOCK_MONOTONIC, &before);
                 if (bytes[at] & 0x80)
                         peers_step(&world, bytes[at] & 0x7f, bytes[at + 1]);
+                else if (bytes[at] & 0x40)
+                        wait_sets_step(&world, bytes[at], bytes[at + 1]);
                 else
                         victims_step(&world, bytes[at], bytes[at + 1]);
                 clock_gettime(CLOCK_MONOTONIC, &after);
@@ -302,6 +362,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
         world.is_over = true;
         if (scribbles)
                 require(pthread_join(scribbler, NULL) == 0);
+        require(hv_close(world.set) == 0);
+        require(hv_close(world.twin) == 0);
         require(hv_close(world.victim) == 0);
         close(world.peer);
         ring_unmap(&world.to_victim);
