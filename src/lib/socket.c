@@ -24,7 +24,6 @@
 #include "lib/wait_set.h"
 #include <hvsock.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 
@@ -109,10 +108,9 @@ int hv_close(int fd) {
 
 /* What comes with a descriptor may be a mark, which is the last byte: an ended peer's, or that of a ring that is awaited. */
 static bool may_hold_mark(int fd) {
-        struct pollfd end = {.fd = fd};
         int receives;
         return carrier_get_option(fd, HVSOCKET_CARRIER_STATE, &receives) < 0 || receives & HV_RECEIVES_SHM ||
-               (poll(&end, 1, 0) == 1 && end.revents & POLLHUP);
+               socket_is_hung_up(fd);
 }
 
 /* -EXDEV: it does not come through a ring. */

@@ -64,11 +64,6 @@ static bool was_reset(int fd) {
         return state.flags & STATE_RESET;
 }
 
-static bool is_ended(int fd) {
-        struct pollfd end = {.fd = fd};
-        return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
-}
-
 static ssize_t take_abort(int fd, ssize_t length) {
         char byte;
         if (length == 0) /* a stream's mark that there was no room for would be data to the next receive */
@@ -141,7 +136,7 @@ struct accompanied {
 static struct accompanied judge(int fd, struct channel *channel, struct msghdr *message, ssize_t length) {
         int came = take_descriptor(message);
         bool is_accepting = channel && channel->holder && channel->holder->receiving.state == RECEIVING_ACCEPTED;
-        if (came >= 0 ? ring_is_offer(came) : !is_accepting && !is_ended(fd)) /* what got lost was an offer most likely */
+        if (came >= 0 ? ring_is_offer(came) : !is_accepting && !socket_is_hung_up(fd)) /* what got lost was an offer most likely */
                 return (struct accompanied){.length = length, .ring_fd = came};
         fd_close(came);
         if (is_accepting && length > 0 && last_byte(message->msg_iov, message->msg_iovlen, length) == CARRIER_MARK)
@@ -305,10 +300,8 @@ int transfer_failed(int fd, int error) {
                 (void)state_set(fd, STATE_RESET);
         } else if (error == EPIPE) {
                 struct socket_state state;
-                struct pollfd peer = {.fd = fd};
                 state_read(fd, &state);
-                bool is_gone = poll(&peer, 1, 0) == 1 && peer.revents & POLLHUP;
-                error = is_gone && !(state.flags & STATE_WRITES_SHUT) ? ECONNRESET : EPIPE;
+                error = socket_is_hung_up(fd) && !(state.flags & STATE_WRITES_SHUT) ? ECONNRESET : EPIPE;
         }
         errno = error;
         return -1;
