@@ -7,23 +7,11 @@
 #include "base/fd.h"
 #include "lib/address.h"
 #include "lib/control.h"
+#include "lib/holders.h"
 #include "lib/state.h"
 #include "lib/watch.h"
 #include <string.h>
 #include <sys/eventfd.h>
-
-#define SENDS_THROUGH_RING SO_DONTROUTE
-#define RECEIVES_THROUGH_RING SO_BROADCAST
-#define IS_PINNED SO_NOFCS
-
-static bool flag_is_set(int fd, int flag) {
-        int value;
-        return socket_option(fd, flag, &value) == 0 && value;
-}
-
-static void flag_set(int fd, int flag, int value) {
-        (void)setsockopt(fd, SOL_SOCKET, flag, &value, sizeof value);
-}
 
 static uint32_t default_carrier(void) {
         static _Atomic uint32_t known; /* and one */
@@ -37,45 +25,21 @@ static uint32_t default_carrier(void) {
         return known - 1;
 }
 
-#define OWNED_BY_NONE UINT64_MAX /* the kernel's default */
-#define OWNED_BY_SEVERAL 1u
-
-/* No other process's, not a parent's either. */
-static uint64_t own_name(void) {
-        return (uint64_t)(uint32_t)process_id() << 32 | process_mark();
-}
-
-static void owner_set(int fd, uint64_t owner) {
-        (void)setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owner, sizeof owner);
-}
-
 void carrier_own(int fd) {
-        owner_set(fd, own_name());
+        holders_own(fd);
         if (default_carrier() != HV_CARRIER_SHM)
                 channel_begins(fd);
 }
 
 void carrier_disown(int fd) {
-        owner_set(fd, OWNED_BY_NONE);
-}
-
-/* Whether no other process was seen to use it, so far. */
-static bool is_own(int fd) {
-        uint64_t owner = OWNED_BY_SEVERAL, name = own_name();
-        socklen_t size = sizeof owner;
-        if (getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &owner, &size) < 0 || size != sizeof owner)
-                return false;
-        if (owner == name)
-                return true;
-        owner_set(fd, owner == OWNED_BY_NONE ? name : OWNED_BY_SEVERAL);
-        return owner == OWNED_BY_NONE;
+        holders_disown(fd);
 }
 
 bool carrier_is_own(struct channel *channel, int fd) {
         pid_t process = process_id();
         if (__builtin_expect(channel->owner == process, 1))
                 return true;
-        if (!is_own(fd))
+        if (!holders_are_one(fd))
                 return false;
         channel->owner = process;
         return true;
@@ -88,7 +52,7 @@ static uint32_t asked_carrier(const struct socket_state *state) {
 void carrier_begin(struct channel *channel, int fd) {
         struct socket_state state;
         state_read(fd, &state);
-        channel->carrier = flag_is_set(fd, IS_PINNED) ? HV_CARRIER_UNIX : asked_carrier(&state);
+        channel->carrier = holders_flag(fd, IS_PINNED) ? HV_CARRIER_UNIX : asked_carrier(&state);
         channel->was_told = state.flags & STATE_READINESS_LIBRARY;
         channel->asks_library = channel->was_told;
 }
@@ -148,7 +112,7 @@ static int offer(struct channel *channel, int fd) {
         struct holder *holder = may ? holder_of(channel) : NULL;
         channel->messages = 0;
         channel->bytes = 0;
-        if (holder && holder->sending.state == SENDING_PLAIN && is_own(fd) && socket_option(fd, SO_SNDBUF, &buffer_size) == 0 &&
+        if (holder && holder->sending.state == SENDING_PLAIN && holders_are_one(fd) && socket_option(fd, SO_SNDBUF, &buffer_size) == 0 &&
             (channel->type == SOCK_STREAM || (size_t)buffer_size <= RING_CAPACITY_MAX) &&
             ring_create(channel->type, (size_t)buffer_size, &memory, &ring_fd) == 0) {
                 sender_begin(&holder->sending.ring, &memory, memory.capacity);
@@ -201,12 +165,12 @@ static bool put_mark(int fd, struct ring_header *header) {
         cleanup(fd_closep) int mark_fd = eventfd(0, EFD_CLOEXEC);
         if (mark_fd < 0)
                 return false;
-        flag_set(fd, SENDS_THROUGH_RING, 1);
+        holders_set_flag(fd, SENDS_THROUGH_RING, 1);
         atomic_store(&header->words.is_begun, true);
         if (packet_send(fd, (const char[]){CARRIER_MARK}, 1, mark_fd, MSG_DONTWAIT) == 0)
                 return true;
         atomic_store(&header->words.is_begun, false);
-        flag_set(fd, SENDS_THROUGH_RING, 0);
+        holders_set_flag(fd, SENDS_THROUGH_RING, 0);
         return false;
 }
 
@@ -216,7 +180,7 @@ static void begin_sending(struct channel *channel, struct holder *holder, int fd
         atomic_store(&channel->is_switching, true);
         if (!atomic_load(&channel->senders) && !channel_new_is_busy(fd)) {
                 holder_take(&holder->sending.lock);
-                if (is_accepted(channel, holder) && channel_is_at(channel, fd) && is_own(fd)) {
+                if (is_accepted(channel, holder) && channel_is_at(channel, fd) && holders_are_one(fd)) {
                         struct ring_header *header = holder->sending.ring.memory.header;
                         int r = carrier_enter_ring(header);
                         if (!r && put_mark(fd, header)) {
@@ -262,7 +226,7 @@ int carrier_send_begins(struct channel *channel, int fd, size_t size, int *ret_r
                 return CARRIER_IS_RING;
         }
         bool is_offered = holder && holder->sending.state != SENDING_PLAIN, may = carrier_is_own(channel, fd);
-        if (!may && flag_is_set(fd, SENDS_THROUGH_RING)) {
+        if (!may && holders_flag(fd, SENDS_THROUGH_RING)) {
                 atomic_fetch_sub(&channel->senders, 1);
                 return -ECONNRESET;
         }
@@ -357,9 +321,9 @@ static uint32_t window_of(int fd) {
 static void accept_offer(struct channel *channel, struct holder *holder, int fd) {
         lock_take(&channel->lock);
         atomic_store(&channel->is_switching, true);
-        if (holder->receiving.state == RECEIVING_OFFERED && !atomic_load(&channel->receivers) && !channel_new_is_busy(fd) && is_own(fd)) {
+        if (holder->receiving.state == RECEIVING_OFFERED && !atomic_load(&channel->receivers) && !channel_new_is_busy(fd) && holders_are_one(fd)) {
                 struct ring_header *header = holder->receiving.ring.memory.header;
-                flag_set(fd, RECEIVES_THROUGH_RING, 1);
+                holders_set_flag(fd, RECEIVES_THROUGH_RING, 1);
                 atomic_store(&header->words.data_wish, wish(0, WISH_ARMED));
                 holder->receiving.state = RECEIVING_ACCEPTED;
                 atomic_store_explicit(&header->accepted, window_of(fd), memory_order_release);
@@ -373,7 +337,7 @@ int carrier_receive_ended(struct channel *channel, int fd, int ring_fd, bool is_
         int r = 0;
         bool is_claimed = holder && holder->receiving.sleeper == process_thread_id();
         bool may = is_claimed || carrier_is_own(channel, fd);
-        if (!may && flag_is_set(fd, RECEIVES_THROUGH_RING))
+        if (!may && holders_flag(fd, RECEIVES_THROUGH_RING))
                 r = -ECONNRESET;
         else if (may && ring_fd >= 0 && !is_peeking && channel_is_at(channel, fd))
                 take_offer(channel, ring_fd);
@@ -393,7 +357,7 @@ int carrier_receive_ended(struct channel *channel, int fd, int ring_fd, bool is_
 
 void carrier_leave_sending(struct holder *holder, int fd) {
         struct ring_memory memory = holder->sending.ring.memory;
-        flag_set(fd, SENDS_THROUGH_RING, 0);
+        holders_set_flag(fd, SENDS_THROUGH_RING, 0);
         holder->sending.ring = (struct ring_sender){};
         holder->sending.state = SENDING_PLAIN;
         unmap_ring(&memory);
@@ -401,7 +365,7 @@ void carrier_leave_sending(struct holder *holder, int fd) {
 
 void carrier_leave_receiving(struct holder *holder, int fd) {
         struct ring_memory memory = holder->receiving.ring.memory;
-        flag_set(fd, RECEIVES_THROUGH_RING, 0);
+        holders_set_flag(fd, RECEIVES_THROUGH_RING, 0);
         holder->receiving.ending = NOT_ENDED;
         holder->receiving.state = RECEIVING_PLAIN;
         watch_wait();
@@ -410,7 +374,7 @@ void carrier_leave_receiving(struct holder *holder, int fd) {
 }
 
 void carrier_pin(struct channel *channel, int fd) {
-        flag_set(fd, IS_PINNED, 1);
+        holders_set_flag(fd, IS_PINNED, 1);
         if (channel)
                 channel->carrier = HV_CARRIER_UNIX;
 }
@@ -430,7 +394,7 @@ int carrier_set_option(int fd, int option, uint32_t value) {
         }
         state_end();
         struct channel *channel = channel_find(fd);
-        if (channel && option == HVSOCKET_CARRIER && !flag_is_set(fd, IS_PINNED))
+        if (channel && option == HVSOCKET_CARRIER && !holders_flag(fd, IS_PINNED))
                 channel->carrier = value;
         if (channel && option == HVSOCKET_READINESS) {
                 channel->was_told = value;
@@ -444,14 +408,14 @@ int carrier_get_option(int fd, int option, int *ret) {
         state_read(fd, &state);
         switch (option) {
         case HVSOCKET_CARRIER:
-                *ret = flag_is_set(fd, IS_PINNED) ? HV_CARRIER_UNIX : (int)asked_carrier(&state);
+                *ret = holders_flag(fd, IS_PINNED) ? HV_CARRIER_UNIX : (int)asked_carrier(&state);
                 break;
         case HVSOCKET_READINESS:
                 *ret = (state.flags & STATE_READINESS_LIBRARY) != 0;
                 break;
         default:
-                *ret = (flag_is_set(fd, SENDS_THROUGH_RING) ? HV_SENDS_SHM : 0) |
-                       (flag_is_set(fd, RECEIVES_THROUGH_RING) ? HV_RECEIVES_SHM : 0);
+                *ret = (holders_flag(fd, SENDS_THROUGH_RING) ? HV_SENDS_SHM : 0) |
+                       (holders_flag(fd, RECEIVES_THROUGH_RING) ? HV_RECEIVES_SHM : 0);
         }
         return 0;
 }

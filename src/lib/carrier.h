@@ -19,15 +19,7 @@
  * there is none, and a receiver accepts a ring only then. From there to the mark
  * one thread receives at a time.
  *
- * What must be known to everyone who holds the socket, in whatever process, is
- * kept in the socket, in options that mean nothing to AF_UNIX. SO_MAX_PACING_RATE
- * names the process that has it to itself: another one that moves data through it,
- * a child for instance, finds a strange name there, and from then on no direction
- * moves into a ring any more. (Rings that were there before the fork are the
- * child's, too.) Should a process have been quicker, SO_DONTROUTE says that the
- * socket sends through a ring, SO_BROADCAST that it receives through one: set before
- * the peer can send the first token, so that a holder without the ring gets
- * ECONNRESET, never a token for data. SO_NOFCS says that it never may: hv_detach().
+ * What every holder of the socket must know of this is kept in the socket: holders.h.
  */
 
 #include "lib/channel.h"
