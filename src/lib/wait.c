@@ -3,8 +3,9 @@
 /*
  * hv_poll() and hv_select(): the kernel's, after a look at what was revoked, and
  * at the rings of those that are asked about. While those look empty they are
- * looked at for a while, as a receive does; what then counts is the kernel's
- * answer, and for rings whose program asks the library what is in them.
+ * looked at for a while, as a receive does. What is found there is the answer where
+ * nothing else was asked, but now and then, for ends and errors; else what counts is
+ * the kernel's answer, and for rings whose program asks the library what is in them.
  */
 
 #include "lib/connection.h"
@@ -16,21 +17,29 @@
 
 #define READABLE (POLLIN | POLLRDNORM)
 
-/* How many of them have something in their rings. *ret_rings: how many are rings at all. */
-static unsigned look(const struct pollfd *descriptors, nfds_t count, unsigned *ret_rings, uint32_t *ret_cpu) {
-        unsigned ready = 0, begun = watch_begins();
-        *ret_rings = 0;
+struct looked {
+        unsigned ready, rings; /* of them, how many have something, and how many are rings at all */
+        bool are_all;          /* rings, of which nothing else was asked than whether there is something */
+        uint32_t sender_cpu;
+};
+
+static struct looked look(struct pollfd *descriptors, nfds_t count) {
+        struct looked looked = {.are_all = true};
+        unsigned begun = watch_begins();
         for (nfds_t i = 0; i < count; i++) {
                 struct watched seen;
                 struct channel *channel = descriptors[i].events & READABLE ? channel_known(descriptors[i].fd) : NULL;
-                if (!channel || !watch_look(channel, &seen))
+                bool is_ring = channel && watch_look(channel, &seen);
+                descriptors[i].revents = is_ring && seen.is_ready ? descriptors[i].events & READABLE : 0;
+                looked.are_all = looked.are_all && is_ring && !(descriptors[i].events & ~READABLE);
+                if (!is_ring)
                         continue;
-                ++*ret_rings;
-                *ret_cpu = seen.sender_cpu;
-                ready += seen.is_ready;
+                looked.rings++;
+                looked.sender_cpu = seen.sender_cpu;
+                looked.ready += seen.is_ready;
         }
         watch_ended(begun);
-        return ready;
+        return looked;
 }
 
 static bool has_ended(int fd) {
@@ -64,19 +73,22 @@ static bool arm(const struct pollfd *descriptors, nfds_t count) {
 }
 
 int hv_poll(struct pollfd *descriptors, nfds_t count, int timeout_ms) {
+        static _Thread_local unsigned found;
         struct wait wait = {};
-        unsigned rings, ready;
-        uint32_t cpu = 0;
+        struct looked looked;
         revocation_check();
-        while (!(ready = look(descriptors, count, &rings, &cpu)) && rings && timeout_ms)
-                if (!wait_again(&wait, cpu, WAIT_LOOK_NS))
+        while (!(looked = look(descriptors, count)).ready && looked.rings && timeout_ms)
+                if (!wait_again(&wait, looked.sender_cpu, WAIT_LOOK_NS))
                         break;
-        if (!rings)
+        if (!looked.rings)
                 return poll(descriptors, count, timeout_ms);
+        if (looked.ready && looked.are_all && ++found % WATCH_KERNEL_EVERY)
+                return (int)looked.ready;
+        bool is_ready = looked.ready;
         int64_t deadline_ms = timeout_ms > 0 ? monotonic_ms() + timeout_ms : 0;
         for (;;) {
                 int64_t left_ms = timeout_ms > 0 ? deadline_ms - monotonic_ms() : timeout_ms;
-                bool must_wait = !ready && timeout_ms && !arm(descriptors, count);
+                bool must_wait = !is_ready && timeout_ms && !arm(descriptors, count);
                 int r = poll(descriptors, count, !must_wait ? 0 : timeout_ms < 0 ? -1 : left_ms > 0 ? (int)left_ms : 0);
                 if (r < 0)
                         return r;
@@ -87,7 +99,7 @@ int hv_poll(struct pollfd *descriptors, nfds_t count, int timeout_ms) {
                 }
                 if (r || (timeout_ms >= 0 && (!timeout_ms || monotonic_ms() >= deadline_ms)))
                         return r;
-                ready = 0;
+                is_ready = false;
         }
 }
 

@@ -10,7 +10,7 @@
  * tokens, looks once more, and sleeps in the kernel. What the kernel then says of
  * "readable" is believed only of members whose rings are not empty, or which have
  * none. While the rings alone keep a program busy, the kernel is asked every
- * KERNEL_EVERY waits, so that no other member starves.
+ * WATCH_KERNEL_EVERY waits, so that no other member starves.
  */
 
 #include "base/fd.h"
@@ -25,7 +25,6 @@
 #include <string.h>
 
 #define READABLE (EPOLLIN | EPOLLRDNORM)
-#define KERNEL_EVERY 16u
 #define KERNEL_EVENTS_MAX 64
 
 struct member {
@@ -271,7 +270,7 @@ static int wait_locked(struct wait_set *set, struct epoll_event *ret_events, int
                         if (count || timeout_ms == 0 || (set->needs_kernel && is_first))
                                 break;
                 } while (wait_again(&wait, set->sender_cpu, WAIT_LOOK_NS));
-                if (count && ++set->waits % KERNEL_EVERY)
+                if (count && ++set->waits % WATCH_KERNEL_EVERY)
                         return count;
                 if (count || timeout_ms == 0 || (set->needs_kernel && is_first)) {
                         r = ask_kernel(set, ret_events, max, 0, &count);

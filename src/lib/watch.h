@@ -14,6 +14,8 @@
 
 #include "lib/channel.h"
 
+#define WATCH_KERNEL_EVERY 16u /* times that something was found: then the kernel is asked, too, for what it alone knows */
+
 /* Around any number of looks, short ones. */
 unsigned watch_begins(void);
 void watch_ended(unsigned begun);

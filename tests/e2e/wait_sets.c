@@ -346,3 +346,23 @@ TEST(a_token_for_nothing_is_no_event_and_keeps_nobody_awake) {
         must(hv_close(set));
         pair_close(&pair);
 }
+
+TEST(a_poll_that_a_ring_keeps_busy_tells_of_the_end_of_another_peer_all_the_same) {
+        struct pair pair = carrier_pair(HV_CARRIER_SHM);
+        int connector = new_socket(SOCK_STREAM);
+        must(connect_loopback(connector));
+        int acceptor = (int)must(hv_accept(pair.listener, NULL, NULL));
+        ask_for(connector, HV_CARRIER_SHM);
+        for (unsigned i = 0; i < 4; i++)
+                pass_on(connector, acceptor, "into a ring, too");
+        struct pollfd descriptors[] = {{.fd = pair.acceptor, .events = POLLIN}, {.fd = acceptor, .events = POLLIN}};
+        must(hv_send(pair.connector, "unread", 6, 0));
+        must(hv_close(connector));
+        for (unsigned i = 0; i < 100 && !descriptors[1].revents; i++) {
+                check(must(hv_poll(descriptors, 2, -1)) > 0);
+                check_equal(descriptors[0].revents, POLLIN);
+        }
+        check(descriptors[1].revents & POLLHUP);
+        must(hv_close(acceptor));
+        pair_close(&pair);
+}
