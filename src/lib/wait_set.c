@@ -213,6 +213,7 @@ static uint32_t believe(struct wait_set *set, const struct epoll_event *said, st
         uint32_t wanted = member->event.events | EPOLLHUP | EPOLLERR;
         if (!is_ring || !(events & READABLE))
                 return events & wanted;
+        set->sender_cpu = seen.sender_cpu;
         if (!seen.has_ended && !(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) &&
             (!seen.is_ready || (member->event.events & EPOLLET && member->reported == seen.published))) {
                 events &= ~(uint32_t)READABLE;
