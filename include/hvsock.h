@@ -225,7 +225,8 @@ ssize_t hv_writev(int fd, const struct iovec *vector, int count);
  * Moving bytes without copying them: the program writes into the memory that the
  * peer reads, and reads what the peer wrote. A span is contiguous, also where the
  * memory's end lies in it. Where a direction is not in shared memory they work all
- * the same, on a buffer of the library's. [hvsock]
+ * the same, on a buffer of the library's; hv_reserve() also where one copy by the
+ * library is quicker than none, see hv_reserve(3). [hvsock]
  *
  * hv_reserve() waits until there is room for `size` bytes, and returns how many may
  * be written at *ret_span: on a stream at least `size`, on SOCK_SEQPACKET `size`,

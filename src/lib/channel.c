@@ -119,3 +119,14 @@ struct channel *channel_find_slowly(int fd) {
         lock_release(&lock);
         return channel;
 }
+
+int channel_buffer_make(struct channel_buffer *buffer, size_t size) {
+        if (buffer->size < size) {
+                void *bytes = malloc(size);
+                if (!bytes)
+                        return -ENOMEM;
+                free(buffer->bytes);
+                *buffer = (struct channel_buffer){.bytes = bytes, .size = size};
+        }
+        return 0;
+}

@@ -27,6 +27,7 @@ struct channel_buffer {
         void *bytes;
         size_t size, reserved;
         int flags;
+        bool is_for_ring; /* what is written there is to be copied into the ring */
 };
 
 struct channel {
@@ -106,6 +107,8 @@ static inline struct channel *channel_find(int fd) {
         return __builtin_expect(channel != NULL, 1) ? channel : channel_find_slowly(fd);
 }
 
+/* At least `size` bytes, which keep nothing of what was in it. 0 or -ENOMEM. */
+int channel_buffer_make(struct channel_buffer *buffer, size_t size);
 /* Whether this number still is the channel's. Asks the kernel. */
 bool channel_is_at(const struct channel *channel, int fd);
 /* The number stands for nothing that is known. The last number's channel gives back its memory. */

@@ -305,6 +305,10 @@ ssize_t ring_send(struct channel *channel, int fd, const struct iovec *vector, s
         return leave(channel, holder, fd, result);
 }
 
+static uint8_t *reserved_span(const struct channel *channel, const struct ring_sender *ring) {
+        return sender_span(ring) + (channel->type == SOCK_STREAM ? 0 : sizeof(struct ring_record));
+}
+
 ssize_t ring_reserve(struct channel *channel, int fd, size_t size, void **ret_span, int flags) {
         struct holder *holder;
         bool is_stream = channel->type == SOCK_STREAM;
@@ -324,9 +328,11 @@ ssize_t ring_reserve(struct channel *channel, int fd, size_t size, void **ret_sp
         }
         if (r < 0)
                 return leave(channel, holder, fd, r);
-        size_t room = is_stream ? sender_room(ring) : size;
+        channel->outgoing.is_for_ring = copy_goes_past_caches(size, sender_is_far(ring)) &&
+                                        channel_buffer_make(&channel->outgoing, size) == 0;
+        size_t room = is_stream && !channel->outgoing.is_for_ring ? sender_room(ring) : size;
         holder->sending.reserved = room;
-        *ret_span = sender_span(ring) + (is_stream ? 0 : sizeof(struct ring_record));
+        *ret_span = channel->outgoing.is_for_ring ? channel->outgoing.bytes : reserved_span(channel, ring);
         if (holder->sending.is_cramped)
                 uncramp(holder, fd);
         holder_release(&holder->sending.lock); /* the peer still sees a send under way */
@@ -347,6 +353,8 @@ ssize_t ring_commit(struct channel *channel, int fd, size_t size) {
         struct ring_record record = {.length = (uint32_t)size};
         if (!is_stream)
                 memcpy(sender_span(ring), &record, sizeof record);
+        if (channel->outgoing.is_for_ring)
+                copy_into_ring(reserved_span(channel, ring), channel->outgoing.bytes, size, true);
         if (size)
                 r = publish(channel, holder, fd, is_stream ? size : record_size(size), size, is_stream ? size : 1);
         holder->sending.reserved = 0;

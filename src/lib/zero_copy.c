@@ -3,7 +3,8 @@
 /*
  * hv_reserve(), hv_commit(), hv_peek() and hv_consume(): the program writes into
  * the ring, and reads from it, by itself. Where a direction is not in a ring, a
- * buffer of the channel's stands in for it.
+ * buffer of the channel's stands in for it; and where the ring is better written
+ * past the caches, which the program's own stores would not do (ring/copy.h).
  *
  * Between reserving and committing the peer is told that a send is under way, as
  * for any other, and the ring's other senders are told EBUSY.
@@ -16,18 +17,6 @@
 #include "lib/ring_transfer.h"
 #include "lib/transfer.h"
 #include <stdlib.h>
-
-/* A buffer of at least `size` bytes, which keeps nothing of what was in it. */
-static int stand_in(struct channel_buffer *buffer, size_t size) {
-        if (buffer->size < size) {
-                void *bytes = malloc(size);
-                if (!bytes)
-                        return -ENOMEM;
-                free(buffer->bytes);
-                *buffer = (struct channel_buffer){.bytes = bytes, .size = size};
-        }
-        return 0;
-}
 
 /* For the error that any other call would give. */
 static int find(int fd, struct channel **ret) {
@@ -55,7 +44,7 @@ static ssize_t reserve(int fd, size_t size, void **ret_span, int flags) {
         if (room != -EXDEV)
                 return room;
         lock_take(&channel->lock);
-        r = stand_in(&channel->outgoing, size);
+        r = channel_buffer_make(&channel->outgoing, size);
         if (!r) {
                 channel->outgoing.reserved = size;
                 channel->outgoing.flags = flags;
@@ -88,7 +77,7 @@ ssize_t hv_commit(int fd, size_t size) {
 /* What hv_recv() would give, in the channel's buffer. */
 static ssize_t peek_copy(struct channel *channel, int fd, const void **ret_span, int flags) {
         for (size_t size = HV_SEQPACKET_MAX;;) {
-                int r = stand_in(&channel->incoming, size);
+                int r = channel_buffer_make(&channel->incoming, size);
                 if (r < 0)
                         return posix_result(r);
                 ssize_t length = hv_recv(fd, channel->incoming.bytes, channel->incoming.size,

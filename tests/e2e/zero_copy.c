@@ -6,6 +6,8 @@
 #include "program.h"
 #include "test.h"
 
+#include <sched.h>
+
 static uint8_t bytes[1 << 20];
 
 /* Sends and receives so on whatever carrier, over many turns of the ring. */
@@ -89,6 +91,49 @@ TEST(between_reserving_and_committing_nobody_else_sends_and_the_peer_is_not_left
         pass_on(pair.connector, pair.acceptor, "as before");
         fill_ring(pair.connector);
         check_errno(hv_reserve(pair.connector, 65536, &span, MSG_DONTWAIT), EAGAIN);
+        pair_close(&pair);
+}
+
+#define FAR_BYTES (8u << 20)
+
+static void run_on(int core) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(core, &set);
+        must(sched_setaffinity(0, sizeof set, &set));
+}
+
+static long peek_on_another_core(void *fd) {
+        uint64_t read = 0;
+        const void *heard;
+        run_on(1);
+        while (read < FAR_BYTES) {
+                size_t length = (size_t)must(hv_peek(*(int *)fd, &heard, 0));
+                check_sequence(&read, heard, length);
+                must(hv_consume(*(int *)fd, length));
+        }
+        return 0;
+}
+
+/* Where that is slow, what is reserved is no part of the ring. */
+TEST(what_was_reserved_arrives_on_another_core_as_it_was_written) {
+        cpu_set_t allowed;
+        must(sched_getaffinity(0, sizeof allowed, &allowed));
+        if (!CPU_ISSET(0, &allowed) || !CPU_ISSET(1, &allowed))
+                test_skip("cores 0 and 1 are not both to be had");
+        struct pair pair = ring_pair(SOCK_STREAM);
+        struct thread *thread = thread_start(peek_on_another_core, &pair.acceptor);
+        uint64_t written = 0;
+        run_on(0);
+        for (unsigned i = 0; written < FAR_BYTES; i++) {
+                size_t size = 1 + i * 1999 % 65536;
+                void *span;
+                size = size < FAR_BYTES - written ? size : (size_t)(FAR_BYTES - written);
+                check(must(hv_reserve(pair.connector, size, &span, 0)) >= (long long)size);
+                fill_sequence(&written, span, size);
+                check_equal(must(hv_commit(pair.connector, size)), size);
+        }
+        must(thread_join(thread));
         pair_close(&pair);
 }
 
