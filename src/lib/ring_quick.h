@@ -15,7 +15,6 @@
  */
 
 #include "lib/carrier.h"
-#include "ring/copy.h"
 
 /* The tokens that are due after all, and the peer's need to know that there is room. 0 or -errno. */
 int ring_send_finish(struct channel *channel, int fd, unsigned tokens);
@@ -41,7 +40,7 @@ static inline ssize_t ring_send_quickly(int fd, const void *bytes, size_t size) 
                         holder->sending.sends++;
                         holder->sending.lock.allowance -= (uint32_t)size;
                         atomic_store_explicit(&holder->receiving.streak, 0, memory_order_relaxed);
-                        copy_into_ring(sender_span(ring), bytes, size, sender_is_far(ring));
+                        copy_into_ring(sender_span(ring), bytes, size, sender_goes_past_caches(ring, size));
                         unsigned tokens = sender_publish(ring, size, size, size);
                         int r = __builtin_expect(tokens > 0, 0) ? ring_send_finish(channel, fd, tokens) : 0;
                         result = r < 0 ? r : (ssize_t)size;

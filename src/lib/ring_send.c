@@ -206,7 +206,7 @@ static ssize_t send_stream(struct channel *channel, struct holder *holder, int f
                         break;
                 if (size > room)
                         size = room;
-                span_copy_out(walk, sender_span(ring), size, sender_is_far(ring));
+                span_copy_out(walk, sender_span(ring), size, sender_goes_past_caches(ring, size));
                 r = publish(channel, holder, fd, size, size, size);
         }
         return all > walk->left && (r == -EAGAIN || r == -EINTR || r == -EXDEV) ? (ssize_t)(all - walk->left) : r < 0 ? r : (ssize_t)all;
@@ -228,7 +228,7 @@ static ssize_t send_packet(struct channel *channel, struct holder *holder, int f
         struct ring_record record = {.length = (uint32_t)length};
         uint8_t *span = sender_span(ring);
         memcpy(span, &record, sizeof record);
-        span_copy_out(walk, span + sizeof record, length, sender_is_far(ring));
+        span_copy_out(walk, span + sizeof record, length, sender_goes_past_caches(ring, length));
         int r = publish(channel, holder, fd, size, length, 1);
         return r < 0 ? r : (ssize_t)length;
 }
@@ -328,7 +328,7 @@ ssize_t ring_reserve(struct channel *channel, int fd, size_t size, void **ret_sp
         }
         if (r < 0)
                 return leave(channel, holder, fd, r);
-        channel->outgoing.is_for_ring = copy_goes_past_caches(size, sender_is_far(ring)) &&
+        channel->outgoing.is_for_ring = sender_goes_past_caches(ring, size) &&
                                         channel_buffer_make(&channel->outgoing, size) == 0;
         size_t room = is_stream && !channel->outgoing.is_for_ring ? sender_room(ring) : size;
         holder->sending.reserved = room;

@@ -139,13 +139,15 @@ static int linger(struct receive *receive) {
 int receive_leave(struct receive *receive) {
         struct ring_receiver *ring = receive->ring;
         uint32_t stale;
-        if (!receive->is_exact || (ring->is_granted && receiver_waiting(ring)) || receive->holder->receiving.ending)
+        if ((ring->is_granted && receiver_waiting(ring)) || receive->holder->receiving.ending)
                 return 0;
         if (!receiver_waiting(ring) && !receive->room) {
                 int r = linger(receive);
                 if (r < 0 || (ring->is_granted && receiver_waiting(ring)))
                         return r;
         }
+        if (!receive->is_exact)
+                return 0;
         for (;;) {
                 switch (wish_leave(receive->words, ring->taken, ring->taken + receive->room, ring->tokens_taken, &stale)) {
                 case WISH_TAKE_MORE:

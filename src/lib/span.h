@@ -36,10 +36,10 @@ static inline uint8_t *span_next(struct span_walk *walk, size_t size, size_t *re
         return bytes;
 }
 
-static inline void span_copy_out(struct span_walk *walk, uint8_t *to, size_t size, bool is_far) {
+static inline void span_copy_out(struct span_walk *walk, uint8_t *to, size_t size, bool is_past_caches) {
         for (size_t part; size; to += part, size -= part) {
                 const uint8_t *from = span_next(walk, size, &part);
-                copy_into_ring(to, from, part, is_far);
+                copy_into_ring(to, from, part, is_past_caches);
         }
 }
 

@@ -50,13 +50,8 @@ static inline void copy_past_caches(uint8_t *to, const uint8_t *from, size_t siz
 }
 #endif
 
-/* `is_far`: who reads it was last seen on another core. */
-static inline bool copy_goes_past_caches(size_t size, bool is_far) {
-        return is_far && size >= COPY_PAST_CACHES_MIN && copy_pays_past_caches();
-}
-
-static inline void copy_into_ring(uint8_t *to, const uint8_t *from, size_t size, bool is_far) {
-        if (copy_goes_past_caches(size, is_far))
+static inline void copy_into_ring(uint8_t *to, const uint8_t *from, size_t size, bool is_past_caches) {
+        if (is_past_caches && size >= COPY_PAST_CACHES_MIN)
                 copy_past_caches(to, from, size);
         else
                 memcpy(to, from, size);

@@ -14,6 +14,7 @@
  * messages, each of which begins with its length.
  */
 
+#include "ring/copy.h"
 #include "ring/memory.h"
 #include <errno.h>
 #include <string.h>
@@ -86,8 +87,13 @@ static inline bool sender_is_awaited(const struct ring_sender *sender) {
         return wish_is_due(seen, sender->published + 1);
 }
 
-/* Whether the receiver was last seen on another core than this end. */
-static inline bool sender_is_far(const struct ring_sender *sender) {
+/*
+ * Whether `size` bytes are to be copied past the caches. Where the receiver runs it
+ * says in its own cache line: for a few bytes that is not worth fetching.
+ */
+static inline bool sender_goes_past_caches(const struct ring_sender *sender, size_t size) {
+        if (__builtin_expect(size < COPY_PAST_CACHES_MIN, 1) || !copy_pays_past_caches())
+                return false;
         uint32_t cpu = atomic_load_explicit(&sender->memory.header->words.receiver_cpu, memory_order_relaxed);
         return cpu && cpu != sender->cpu;
 }
