@@ -7,7 +7,7 @@
 
 #include "bench.h"
 #include "chart.h"
-#include "pair.h"
+#include "measure.h"
 #include "world.h"
 
 #include <errno.h>
@@ -18,42 +18,46 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const struct transport *const transports[] = {
-        &transport_unix, &transport_hvsock_unix, &transport_hvsock_shm, &transport_hvsock_library, &transport_tcp};
-enum { UNIX, HVSOCK_UNIX, HVSOCK_SHM, HVSOCK_LIBRARY, TCP, TRANSPORTS };
+static const struct transport *const transports[] = {&transport_unix,       &transport_hvsock_unix,
+                                                     &transport_hvsock_shm, &transport_hvsock_library,
+                                                     &transport_pipe,       &transport_tcp};
+enum { UNIX, HVSOCK_UNIX, HVSOCK_SHM, HVSOCK_LIBRARY, PIPE, TCP, TRANSPORTS };
 
-#define QUICK_DIVISOR 10u
-#define WARM_UP 200u
-#define NO_BAR 0.0
+#define RUN_MS 80.0
+#define RUN_QUICK_MS 10.0
+#define BUSY_RUN_MS 50.0 /* some ten turns of the scheduler's */
+#define VERIFIED_BYTES (1u << 20)
+#define CPU_BAR 2.0        /* how many times less of it than AF_UNIX, from CPU_SIZE on */
+#define CPU_SIZE 4096u
+#define EXACT_BAR 9.0      /* throughput at 64 B, with a kernel's poll that stays exact */
 
 static const struct {
         const char *name;
         size_t size;
-        unsigned round_trips, messages; /* in one run; shared memory moves more of the small ones */
-        unsigned factor;
         double two_cores, one_core; /* how many times AF_UNIX's throughput shared memory is meant to reach */
 } sizes[] = {
-        {"64 B", 64, 10000, 200000, 16, 25, 30},   {"1 KiB", 1024, 10000, 100000, 8, 9, 12},
-        {"4 KiB", 4096, 10000, 50000, 4, 6, 6},    {"16 KiB", 16384, 5000, 20000, 2, 2.5, 3},
-        {"64 KiB", 65536, 4000, 8000, 2, 2.1, 1.7}, {"1 MiB", 1048576, 400, 800, 1, 1.8, 1.4},
+        {"64 B", 64, 25, 30},      {"1 KiB", 1024, 9, 12},     {"4 KiB", 4096, 6, 6},
+        {"16 KiB", 16384, 2.5, 3}, {"64 KiB", 65536, 2.1, 1.7}, {"1 MiB", 1048576, 1.8, 1.4},
 };
 #define SIZES (sizeof sizes / sizeof sizes[0])
 
 static const struct placement {
         const char *name, *chart;
-        bool is_apart;               /* the two ends on a core each */
-        bool is_busy[2];             /* a neighbour, on the first core, on the second */
-        double round_trip, throughput; /* bars where it has one for all sizes, as times AF_UNIX */
+        bool is_apart;                 /* the two ends on a core each */
+        bool is_busy[2];               /* a neighbour, on the first core, on the second */
+        double round_trip, exact_trip; /* bars at 64 B, as times shorter than AF_UNIX's; exact: see EXACT_BAR */
 } placements[] = {
-        {"two cores", "two-cores", true, {false, false}, 16, NO_BAR},
-        {"one core", "one-core", false, {false, false}, 2, NO_BAR},
+        {"two cores", "two-cores", true, {false, false}, 16, 3},
+        {"one core", "one-core", false, {false, false}, 2, 1},
         {"two cores, a busy neighbour on one", NULL, true, {false, true}, 1, NO_BAR},
         {"two cores, a busy neighbour on each", NULL, true, {true, true}, 1, NO_BAR},
         {"one core, a busy neighbour on it", NULL, false, {true, false}, 1, NO_BAR},
 };
 
+/* Of one transport, at one size, in one placement. */
 struct runs {
-        double p50_us[RUNS_MAX], p99_us[RUNS_MAX], gb_per_second[RUNS_MAX];
+        unsigned trips, messages; /* in each */
+        double p50_us[RUNS_MAX], p99_us[RUNS_MAX], gb_per_second[RUNS_MAX], cpu_seconds_per_gb[RUNS_MAX];
 };
 
 static pid_t start_neighbour(int cpu) {
@@ -78,25 +82,34 @@ static void end_neighbour(pid_t pid) {
         waitpid(pid, NULL, 0);
 }
 
-static void run_once(const struct bench *bench, struct pair *pair, unsigned t, unsigned s, bool is_disturbed, struct runs *runs,
-                     unsigned run) {
-        unsigned divisor = (bench->quick ? QUICK_DIVISOR : 1) * (is_disturbed ? QUICK_DIVISOR : 1);
-        bool is_shm = t == HVSOCK_SHM || t == HVSOCK_LIBRARY;
-        unsigned round_trips = sizes[s].round_trips / divisor, messages = sizes[s].messages / divisor * (is_shm ? sizes[s].factor : 1);
-
-        pair_run(pair, TASK_ECHO, WARM_UP / (is_disturbed ? 4 : 1), sizes[s].size);
-        pair_run(pair, TASK_ECHO, round_trips, sizes[s].size);
-        runs->p50_us[run] = percentile(pair->samples, round_trips, 0.5) / 1e3;
-        runs->p99_us[run] = percentile(pair->samples, round_trips, 0.99) / 1e3;
-        uint64_t ns = pair_run(pair, TASK_TRANSFER, messages, sizes[s].size);
-        runs->gb_per_second[run] = (double)messages * (double)sizes[s].size / (double)ns;
+static struct work trips_of(unsigned s) {
+        return (struct work){TASK_ECHO, sizes[s].size, 1};
 }
 
-static void print_bar(double reached, double bar) {
-        if (bar > NO_BAR)
-                printf(" %6.2f of %4.1f%s", reached, bar, reached >= bar ? "" : " BELOW");
-        else
-                printf(" %6.2f%8s", reached, "");
+static struct work transfer_of(unsigned s) {
+        return (struct work){TASK_TRANSFER, sizes[s].size, 1};
+}
+
+static void warm_up(const struct bench *bench, struct pair *pair, unsigned s, bool is_disturbed, struct runs *runs) {
+        double ms = bench->quick ? RUN_QUICK_MS : is_disturbed ? BUSY_RUN_MS : RUN_MS;
+        struct work trips = trips_of(s), transfer = transfer_of(s);
+        unsigned verified = VERIFIED_BYTES / (unsigned)sizes[s].size;
+
+        pair_run(pair, TASK_VERIFY, is_disturbed ? 2 : verified > 1000 ? 1000 : verified, sizes[s].size);
+        runs->trips = count_for(pair, &trips, ms);
+        runs->messages = count_for(pair, &transfer, ms);
+}
+
+static void run_once(struct pair *pair, unsigned s, struct runs *runs, unsigned run) {
+        struct work trips = trips_of(s), transfer = transfer_of(s);
+        struct measured measured;
+
+        measure_once(pair, &trips, runs->trips, &measured);
+        runs->p50_us[run] = measured.p50_us;
+        runs->p99_us[run] = measured.p99_us;
+        measure_once(pair, &transfer, runs->messages, &measured);
+        runs->gb_per_second[run] = measured.gb_per_second;
+        runs->cpu_seconds_per_gb[run] = measured.cpu_seconds_per_gb;
 }
 
 /* One size in one placement: a line a transport, and what shared memory makes of it beside AF_UNIX. */
@@ -104,20 +117,24 @@ static void report(const struct bench *bench, const struct placement *placement,
                    struct chart *latency, struct chart *throughput, struct json_object *rows) {
         double trip_of_unix = spread_of(runs[UNIX].p50_us, bench->runs).median;
         double rate_of_unix = spread_of(runs[UNIX].gb_per_second, bench->runs).median;
-        double rate_bar = placement->is_busy[0] || placement->is_busy[1] ? NO_BAR
-                        : placement->is_apart                             ? sizes[s].two_cores
-                                                                          : sizes[s].one_core;
+        double cpu_of_unix = spread_of(runs[UNIX].cpu_seconds_per_gb, bench->runs).median;
+        bool is_disturbed = placement->is_busy[0] || placement->is_busy[1];
 
         for (unsigned t = 0; t < TRANSPORTS; t++) {
                 struct spread p50 = spread_of(runs[t].p50_us, bench->runs), p99 = spread_of(runs[t].p99_us, bench->runs);
                 struct spread rate = spread_of(runs[t].gb_per_second, bench->runs);
+                struct spread cpu = spread_of(runs[t].cpu_seconds_per_gb, bench->runs);
                 struct json_object *row = json_object_new_object();
-                bool is_shm = t == HVSOCK_SHM || t == HVSOCK_LIBRARY;
+                bool is_shm = t == HVSOCK_SHM || t == HVSOCK_LIBRARY, is_exact = t == HVSOCK_SHM;
+                double trip_bar = is_shm && s == 0 ? placement->round_trip : NO_BAR;
+                double rate_bar = !is_shm || is_disturbed ? NO_BAR : placement->is_apart ? sizes[s].two_cores : sizes[s].one_core;
+                double cpu_bar = is_shm && !is_disturbed && sizes[s].size >= CPU_SIZE ? CPU_BAR : NO_BAR;
 
-                printf("  %-7s %-20s %9.2f [%7.2f-%7.2f] %9.2f %8.3f [%6.3f-%6.3f] ", t ? "" : sizes[s].name, transports[t]->name,
-                       p50.median, p50.minimum, p50.maximum, p99.median, rate.median, rate.minimum, rate.maximum);
-                print_bar(trip_of_unix / p50.median, is_shm && !s ? placement->round_trip : NO_BAR);
-                print_bar(rate.median / rate_of_unix, is_shm ? rate_bar : NO_BAR);
+                printf("  %-7s %-20s %9.2f %9.2f %9.3f [%6.3f-%6.3f] %7.3f ", t ? "" : sizes[s].name, transports[t]->name,
+                       p50.median, p99.median, rate.median, rate.minimum, rate.maximum, cpu.median);
+                print_bar_or(trip_of_unix / p50.median, trip_bar, is_exact ? placement->exact_trip : NO_BAR);
+                print_bar_or(rate.median / rate_of_unix, rate_bar, is_exact && s == 0 ? EXACT_BAR : NO_BAR);
+                print_bar(cpu_of_unix / cpu.median, cpu_bar);
                 putchar('\n');
                 json_object_object_add(row, "placement", json_object_new_string(placement->name));
                 json_object_object_add(row, "bytes", json_object_new_int64((int64_t)sizes[s].size));
@@ -125,6 +142,10 @@ static void report(const struct bench *bench, const struct placement *placement,
                 json_object_object_add(row, "roundTripP50Us", json_of_spread(&p50));
                 json_object_object_add(row, "roundTripP99Us", json_of_spread(&p99));
                 json_object_object_add(row, "gbPerSecond", json_of_spread(&rate));
+                json_object_object_add(row, "cpuSecondsPerGb", json_of_spread(&cpu));
+                add_bar(row, "roundTrip", trip_of_unix / p50.median, trip_bar);
+                add_bar(row, "throughput", rate.median / rate_of_unix, rate_bar);
+                add_bar(row, "cpu", cpu_of_unix / cpu.median, cpu_bar);
                 json_object_array_add(rows, row);
                 latency->values[t][s] = p50;
                 throughput->values[t][s] = rate;
@@ -140,10 +161,10 @@ static void write_charts(const struct bench *bench, const struct placement *plac
                 return;
         snprintf(name, sizeof name, "round-trip-%s.svg", placement->chart);
         bench_chart_path(bench, name, path);
-        chart_write_bars(path, latency);
+        chart_write_log(path, latency);
         snprintf(name, sizeof name, "throughput-%s.svg", placement->chart);
         bench_chart_path(bench, name, path);
-        chart_write_bars(path, throughput);
+        chart_write_log(path, throughput);
 }
 
 static void measure(const struct bench *bench, struct pair pairs[TRANSPORTS], const struct placement *placement,
@@ -163,8 +184,8 @@ static void measure(const struct bench *bench, struct pair pairs[TRANSPORTS], co
         pid_t neighbours[2] = {-1, -1};
         bool is_disturbed = placement->is_busy[0] || placement->is_busy[1];
 
-        printf("\n  %s\n  %-7s %-20s %31s %9s %24s %20s %20s\n", placement->name, "", "", "p50 us [min-max]", "p99 us", "GB/s [min-max]",
-               "round trip x AF_UNIX", "GB/s x AF_UNIX");
+        printf("\n  %s\n  %-7s %-20s %9s %9s %25s %7s  %-33s %-33s %s\n", placement->name, "", "", "p50 us", "p99 us",
+               "GB/s [min-max]", "CPU s/GB", "round trip, times shorter", "GB/s, times AF_UNIX", "CPU, times less");
         for (unsigned t = 0; t < TRANSPORTS; t++) {
                 pair_place(&pairs[t], bench->cpus[0], bench->cpus[placement->is_apart]);
                 latency.series[t] = throughput.series[t] = transports[t]->name;
@@ -175,9 +196,11 @@ static void measure(const struct bench *bench, struct pair pairs[TRANSPORTS], co
         for (unsigned s = 0; s < SIZES; s++) {
                 struct runs runs[TRANSPORTS];
 
+                for (unsigned t = 0; t < TRANSPORTS; t++)
+                        warm_up(bench, &pairs[t], s, is_disturbed, &runs[t]);
                 for (unsigned run = 0; run < bench->runs; run++)
                         for (unsigned t = 0; t < TRANSPORTS; t++)
-                                run_once(bench, &pairs[t], t, s, is_disturbed, &runs[t], run);
+                                run_once(&pairs[t], s, &runs[t], run);
                 report(bench, placement, s, runs, &latency, &throughput, rows);
         }
         for (unsigned i = 0; i < 2; i++)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,10 +17,13 @@
 #define TICKS_WANTED 5
 
 /* Distinguishable to the colour-blind too. */
-static const char *const colours[CHART_SERIES_MAX] = {"#0072b2", "#e69f00", "#009e73", "#cc79a7"};
+static const char *const colours[CHART_SERIES_MAX] = {"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00",
+                                                      "#56b4e9"};
 
+/* Logarithmic: from `minimum`, in powers of ten. */
 struct scale {
-        double maximum, step;
+        double maximum, step, minimum;
+        bool is_logarithmic;
 };
 
 /* The axis begins at zero and ends at a round number. */
@@ -30,16 +34,34 @@ static struct scale scale_of(const struct chart *chart) {
                 for (unsigned p = 0; p < chart->point_count; p++)
                         highest = fmax(highest, chart->values[s][p].maximum);
         if (highest <= 0)
-                return (struct scale){1, 1};
+                return (struct scale){.maximum = 1, .step = 1};
         step = pow(10, floor(log10(highest / TICKS_WANTED)));
         if (highest / step > 5 * TICKS_WANTED)
                 step *= 5;
         else if (highest / step > 2 * TICKS_WANTED)
                 step *= 2;
-        return (struct scale){ceil(highest / step) * step, step};
+        return (struct scale){.maximum = ceil(highest / step) * step, .step = step};
+}
+
+static struct scale logarithmic_scale_of(const struct chart *chart) {
+        double highest = 0, lowest = INFINITY;
+
+        for (unsigned s = 0; s < chart->series_count; s++)
+                for (unsigned p = 0; p < chart->point_count; p++) {
+                        highest = fmax(highest, chart->values[s][p].maximum);
+                        if (chart->values[s][p].minimum > 0)
+                                lowest = fmin(lowest, chart->values[s][p].minimum);
+                }
+        if (highest <= 0)
+                highest = lowest = 1;
+        double minimum = pow(10, floor(log10(lowest))), maximum = pow(10, ceil(log10(highest)));
+        return (struct scale){maximum > minimum ? maximum : 10 * minimum, 10, minimum, true};
 }
 
 static double y_of(const struct scale *scale, double value) {
+        if (scale->is_logarithmic)
+                return HEIGHT - BOTTOM - log10(fmax(value, scale->minimum) / scale->minimum) /
+                                                 log10(scale->maximum / scale->minimum) * (HEIGHT - TOP - BOTTOM);
         return HEIGHT - BOTTOM - value / scale->maximum * (HEIGHT - TOP - BOTTOM);
 }
 
@@ -73,7 +95,8 @@ static FILE *chart_open(const char *path, const struct chart *chart, const struc
                         x, colours[s], x + 17, chart->series[s]);
                 x += 40 + 7 * (double)strlen(chart->series[s]);
         }
-        for (double value = 0; value <= scale->maximum * 1.001; value += scale->step) {
+        for (double value = scale->minimum; value <= scale->maximum * 1.001;
+             value = scale->is_logarithmic ? value * scale->step : value + scale->step) {
                 char number[16];
                 double y = y_of(scale, value);
                 fprintf(file, "<line x1=\"%g\" x2=\"%g\" y1=\"%.1f\" y2=\"%.1f\" stroke=\"#ddd\"/>"
@@ -122,8 +145,7 @@ void chart_write_bars(const char *path, const struct chart *chart) {
         chart_close(file, path);
 }
 
-void chart_write_lines(const char *path, const struct chart *chart) {
-        struct scale scale = scale_of(chart);
+static void write_lines(const char *path, const struct chart *chart, struct scale scale) {
         FILE *file = chart_open(path, chart, &scale);
         double apart = (WIDTH - LEFT - RIGHT) / chart->point_count;
 
@@ -142,4 +164,12 @@ void chart_write_lines(const char *path, const struct chart *chart) {
         for (unsigned p = 0; p < chart->point_count; p++)
                 put_point_label(file, LEFT + apart * (p + 0.5), chart->points[p]);
         chart_close(file, path);
+}
+
+void chart_write_lines(const char *path, const struct chart *chart) {
+        write_lines(path, chart, scale_of(chart));
+}
+
+void chart_write_log(const char *path, const struct chart *chart) {
+        write_lines(path, chart, logarithmic_scale_of(chart));
 }

@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * Two kinds of chart, written as SVG: grouped bars with whiskers from minimum
- * to maximum, and lines over a logarithmic axis. Values are spreads, since a
+ * Charts, written as SVG: grouped bars with whiskers from minimum to maximum,
+ * and lines over a logarithmic axis. Values are spreads, since a
  * benchmark that shows no spread shows half of what it found.
  */
 
 #include "statistics.h"
 
-#define CHART_SERIES_MAX 5u
+#define CHART_SERIES_MAX 6u
 #define CHART_POINTS_MAX 8u
 
 struct chart {
@@ -23,3 +23,5 @@ struct chart {
 /* Each ends the process when the file cannot be written. */
 void chart_write_bars(const char *path, const struct chart *chart);
 void chart_write_lines(const char *path, const struct chart *chart);
+/* Lines over two logarithmic axes. */
+void chart_write_log(const char *path, const struct chart *chart);

@@ -22,8 +22,8 @@ static void run_once(struct pair *pair, unsigned count, struct runs *runs, unsig
         pair_run(pair, TASK_CONNECT, WARM_UP, 0);
         uint64_t ns = pair_run(pair, TASK_CONNECT, count, 0);
         runs->per_second[run] = count * 1e9 / (double)ns;
-        runs->p50_us[run] = percentile(pair->samples, count, 0.5) / 1e3;
-        runs->p99_us[run] = percentile(pair->samples, count, 0.99) / 1e3;
+        runs->p50_us[run] = percentile(pair->findings->samples, count, 0.5) / 1e3;
+        runs->p99_us[run] = percentile(pair->findings->samples, count, 0.99) / 1e3;
 }
 
 static void report(const struct bench *bench, const char *placement, const struct runs *runs, struct chart *chart,

@@ -105,7 +105,7 @@ void bench_curve(const struct bench *bench) {
                 for (unsigned run = 0; run < bench->runs; run++)
                         for (unsigned s = 0; s < SERIES; s++) {
                                 pair_run(&pairs[s], TASK_CONNECT, connects, 0);
-                                p50_us[s][run] = percentile(pairs[s].samples, connects, 0.5) / 1e3;
+                                p50_us[s][run] = percentile(pairs[s].findings->samples, connects, 0.5) / 1e3;
                         }
                 for (unsigned s = 0; s < SERIES; s++)
                         chart.values[s][level] = spread_of(p50_us[s], bench->runs);

@@ -16,31 +16,6 @@
 
 #define ANSWER_SECONDS 120 /* after which a pair is taken for hung */
 
-struct order {
-        enum task task;
-        unsigned count;
-        size_t size;
-};
-
-static uint64_t now_ns(void) {
-        struct timespec now;
-
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void receive_all(const struct transport *transport, int fd, void *buffer, size_t size) {
-        char *bytes = buffer;
-
-        while (size > 0) {
-                size_t received = transport->receive(fd, bytes, size);
-                if (received == 0)
-                        die("%s: the stream ended too early", transport->name);
-                bytes += received;
-                size -= received;
-        }
-}
-
 static bool next_order(int control, struct order *ret) {
         return recv(control, ret, sizeof *ret, 0) == sizeof *ret && ret->task != TASK_END;
 }
@@ -50,21 +25,10 @@ static void answer(int control, uint64_t value) {
                 exit(1);
 }
 
-static void serve_one(const struct transport *transport, const struct order *order, int fd) {
-        static char buffer[MESSAGE_MAX];
-
-        for (unsigned i = 0; i < order->count; i++) {
-                receive_all(transport, fd, buffer, order->size);
-                if (order->task == TASK_ECHO)
-                        transport->send(fd, buffer, order->size);
-        }
-        if (order->task == TASK_TRANSFER)
-                transport->send(fd, "", 1);
-        transport->close(fd);
-}
-
 __attribute__((noreturn)) static void server_main(const struct transport *transport, struct endpoint endpoint,
-                                                  unsigned listeners, int control) {
+                                                  unsigned listeners, int control, struct findings *findings) {
+        int channels[CHANNELS_MAX];
+        unsigned open = 0;
         int *fds = calloc(listeners, sizeof *fds);
         struct order order;
         unsigned next = 0;
@@ -76,8 +40,11 @@ __attribute__((noreturn)) static void server_main(const struct transport *transp
         answer(control, endpoint.port);
 
         while (next_order(control, &order)) {
-                if (order.task == TASK_ECHO || order.task == TASK_TRANSFER) {
-                        serve_one(transport, &order, transport->accept(fds[0]));
+                if (order.channels > 0) {
+                        for (; open < order.channels; open++)
+                                channels[open] = transport->accept(fds[0]);
+                        exchange_as_server(transport, &order, channels, findings);
+                        answer(control, 0);
                         continue;
                 }
                 for (unsigned i = 0; i < order.count; i++) {
@@ -98,43 +65,30 @@ static int open_one(const struct transport *transport, const struct endpoint *en
         return fd;
 }
 
-static void exchange(const struct transport *transport, const struct order *order, int fd, uint32_t *samples) {
-        static char buffer[MESSAGE_MAX];
-
-        for (unsigned i = 0; i < order->count; i++) {
-                uint64_t before = now_ns();
-                transport->send(fd, buffer, order->size);
-                if (order->task == TASK_TRANSFER)
-                        continue;
-                receive_all(transport, fd, buffer, order->size);
-                samples[i] = (uint32_t)(now_ns() - before);
-        }
-        if (order->task == TASK_TRANSFER)
-                receive_all(transport, fd, buffer, 1);
-}
-
 __attribute__((noreturn)) static void client_main(const struct transport *transport, const struct endpoint *endpoint,
-                                                  unsigned listeners, int control, uint32_t *samples) {
+                                                  unsigned listeners, int control, struct findings *findings) {
+        int channels[CHANNELS_MAX];
         struct order order;
+        unsigned open = 0;
         unsigned next = 0;
 
         while (next_order(control, &order)) {
-                uint64_t start = now_ns();
-                if (order.task == TASK_ECHO || order.task == TASK_TRANSFER) {
-                        int fd = transport->dial(endpoint, 0);
-                        start = now_ns();
-                        exchange(transport, &order, fd, samples);
-                        answer(control, now_ns() - start);
-                        transport->close(fd);
+                if (order.channels > 0) {
+                        for (; open < order.channels; open++)
+                                channels[open] = transport->dial(endpoint, 0);
+                        uint64_t begin = now_ns();
+                        exchange_as_client(transport, &order, channels, findings);
+                        answer(control, now_ns() - begin);
                         continue;
                 }
+                uint64_t start = now_ns();
                 for (unsigned i = 0; i < order.count; i++) {
                         uint64_t before = now_ns();
                         int fd = open_one(transport, endpoint, next++ % listeners);
                         if (order.task == TASK_HOLD)
                                 continue;
                         transport->close(fd);
-                        samples[i] = (uint32_t)(now_ns() - before);
+                        findings->samples[i] = (uint32_t)(now_ns() - before);
                 }
                 answer(control, now_ns() - start);
         }
@@ -185,20 +139,19 @@ void pair_start(struct pair *pair, const struct transport *transport, const stru
         int control;
 
         *pair = (struct pair){.transport = transport};
-        pair->samples = mmap(NULL, SAMPLES_MAX * sizeof *pair->samples, PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (pair->samples == MAP_FAILED)
+        pair->findings = mmap(NULL, sizeof *pair->findings, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (pair->findings == MAP_FAILED)
                 die("no memory");
 
         pair->server = start_process(server_world, &control);
         if (pair->server == 0)
-                server_main(transport, complete, listeners, control);
+                server_main(transport, complete, listeners, control, pair->findings);
         pair->server_control = control;
         complete.port = (uint16_t)wait_answer(pair, control, "server");
 
         pair->client = start_process(client_world, &control);
         if (pair->client == 0)
-                client_main(transport, &complete, listeners, control, pair->samples);
+                client_main(transport, &complete, listeners, control, pair->findings);
         pair->client_control = control;
 }
 
@@ -212,16 +165,27 @@ void pair_end(struct pair *pair) {
         close(pair->server_control);
         waitpid(pair->client, NULL, 0);
         waitpid(pair->server, NULL, 0);
-        munmap(pair->samples, SAMPLES_MAX * sizeof *pair->samples);
+        munmap(pair->findings, sizeof *pair->findings);
+}
+
+static uint64_t run(struct pair *pair, const struct order *order) {
+        if (send(pair->server_control, order, sizeof *order, MSG_NOSIGNAL) < 0 ||
+            send(pair->client_control, order, sizeof *order, MSG_NOSIGNAL) < 0)
+                die("a %s process ended too early", pair->transport->name);
+        uint64_t ns = wait_answer(pair, pair->client_control, "client");
+        if (order->channels > 0)
+                wait_answer(pair, pair->server_control, "server");
+        return ns;
 }
 
 uint64_t pair_run(struct pair *pair, enum task task, unsigned count, size_t size) {
-        struct order order = {.task = task, .count = count, .size = size};
+        bool is_connecting = task == TASK_CONNECT || task == TASK_HOLD;
 
-        if (send(pair->server_control, &order, sizeof order, MSG_NOSIGNAL) < 0 ||
-            send(pair->client_control, &order, sizeof order, MSG_NOSIGNAL) < 0)
-                die("a %s process ended too early", pair->transport->name);
-        return wait_answer(pair, pair->client_control, "client");
+        return run(pair, &(struct order){task, count, size, is_connecting ? 0 : 1});
+}
+
+uint64_t pair_run_over(struct pair *pair, enum task task, unsigned count, size_t size, unsigned channels) {
+        return run(pair, &(struct order){task, count, size, channels});
 }
 
 static void place(pid_t pid, int cpu) {

@@ -10,27 +10,16 @@
  * that neither waits in anything but the transport's own calls.
  */
 
-#include "transport.h"
+#include "exchange.h"
 #include <sched.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-enum task {
-        TASK_CONNECT,  /* socket, connect, accept, 1 byte to the client, close: one sample each */
-        TASK_HOLD,     /* the same, but both ends stay open until the pair ends */
-        TASK_ECHO,     /* messages go out and come back on one channel: one sample each */
-        TASK_TRANSFER, /* messages one way on one channel, then one byte back: the time is the result */
-        TASK_END,
-};
-
-#define SAMPLES_MAX 65536u
-#define MESSAGE_MAX 1048576u
 
 struct pair {
         const struct transport *transport;
         pid_t server, client;
         int server_control, client_control;
-        uint32_t *samples; /* nanoseconds each */
+        struct findings *findings;
 };
 
 /* `server_world` and `client_world` become $HVSOCK_SOCKET in the two processes; NULL: not for this transport. */
@@ -38,8 +27,11 @@ void pair_start(struct pair *pair, const struct transport *transport, const stru
                 unsigned listeners, const char *server_world, const char *client_world);
 void pair_end(struct pair *pair);
 
-/* Returns the nanoseconds that the client took. TASK_CONNECT and TASK_ECHO leave `count` samples. */
+/* Returns the nanoseconds that the client took. TASK_CONNECT and the echoes leave `count` samples. */
 uint64_t pair_run(struct pair *pair, enum task task, unsigned count, size_t size);
+
+/* The same over so many channels, in turn; those that there are not yet are opened first. */
+uint64_t pair_run_over(struct pair *pair, enum task task, unsigned count, size_t size, unsigned channels);
 
 /* Client and server on one core (client_cpu == server_cpu), or each on its own. */
 void pair_place(const struct pair *pair, int client_cpu, int server_cpu);

@@ -208,6 +208,6 @@ static int on_carrier(int fd, uint32_t carrier, uint32_t readiness) {
                 text, hvsock_listen, hvsock_##name##_dial, hvsock_##name##_accept, hvsock_send, hvsock_receive, hvsock_close, \
         }
 
-TRANSPORT_ON_CARRIER(unix, "hvsock, its sockets", HV_CARRIER_UNIX, HV_READINESS_KERNEL);
-TRANSPORT_ON_CARRIER(shm, "hvsock, shm", HV_CARRIER_SHM, HV_READINESS_KERNEL);
-TRANSPORT_ON_CARRIER(library, "hvsock, shm, library", HV_CARRIER_SHM, HV_READINESS_LIBRARY);
+TRANSPORT_ON_CARRIER(unix, "hvsock-unix", HV_CARRIER_UNIX, HV_READINESS_KERNEL);
+TRANSPORT_ON_CARRIER(shm, "hvsock-shm", HV_CARRIER_SHM, HV_READINESS_KERNEL);
+TRANSPORT_ON_CARRIER(library, "hvsock-shm, library", HV_CARRIER_SHM, HV_READINESS_LIBRARY);

@@ -3,7 +3,7 @@
 
 /*
  * The ways to a service that are compared, behind one face: hvsock, plain
- * AF_UNIX and TCP on loopback.
+ * AF_UNIX, TCP on loopback, and a pair of pipes.
  *
  * Each operation is the transport's own system call or hv_*() call and nothing
  * else, so that what is timed is the transport. A failure ends the process with
@@ -32,7 +32,7 @@ struct transport {
         void (*close)(int fd);
 };
 
-extern const struct transport transport_hvsock, transport_unix, transport_tcp;
+extern const struct transport transport_hvsock, transport_unix, transport_tcp, transport_pipe;
 /* hvsock on one carrier: its sockets; shared memory; that, with readiness asked of the library. */
 extern const struct transport transport_hvsock_unix, transport_hvsock_shm, transport_hvsock_library;
 
