@@ -30,9 +30,9 @@
 static const char usage[] =
         "hvsock-bench [OPTION]...\n"
         "\n"
-        "Compares hvsock with plain AF_UNIX and TCP on loopback, side by side.\n"
+        "Compares hvsock with plain AF_UNIX, pipes and TCP on loopback, side by side.\n"
         "\n"
-        "  --only PART     connects, curve or channels; may be given several times\n"
+        "  --only PARTS    of connects, curve, limits, channels, comparisons; separated by commas\n"
         "  --quick         a tenth of the work, five runs\n"
         "  --json FILE     the results as JSON too\n"
         "  --charts DIR    where the SVG charts go (default: beside this program)\n"
@@ -135,15 +135,32 @@ static void raise_descriptor_limit(void) {
                 die("10,000 channels need `ulimit -Hn` of at least 12000; here it is %lu", (unsigned long)limit.rlim_max);
 }
 
-static unsigned part_named(const char *name) {
-        if (!strcmp(name, "connects"))
-                return BENCH_CONNECTS;
-        if (!strcmp(name, "curve"))
-                return BENCH_CURVE;
-        if (!strcmp(name, "channels"))
-                return BENCH_CHANNELS;
-        fprintf(stderr, "hvsock-bench: %s: no such part; see --help\n", name);
-        exit(2);
+static const struct {
+        const char *name;
+        unsigned part;
+        void (*run)(const struct bench *bench);
+} parts[] = {
+        {"connects", BENCH_CONNECTS, bench_connects}, {"curve", BENCH_CURVE, bench_curve},
+        {"limits", BENCH_LIMITS, bench_limits},       {"channels", BENCH_CHANNELS, bench_channels},
+        {"comparisons", BENCH_COMPARISONS, bench_comparisons},
+};
+#define PARTS (sizeof parts / sizeof parts[0])
+
+/* Takes `names` apart. */
+static unsigned parts_named(char *names) {
+        unsigned found = 0;
+
+        for (char *rest, *name = strtok_r(names, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+                unsigned i = 0;
+                while (i < PARTS && strcmp(name, parts[i].name) != 0)
+                        i++;
+                if (i == PARTS) {
+                        fprintf(stderr, "hvsock-bench: %s: no such part; see --help\n", name);
+                        exit(2);
+                }
+                found |= parts[i].part;
+        }
+        return found;
 }
 
 static void parse_options(int argc, char **argv, struct bench *bench, const char **ret_json) {
@@ -172,7 +189,7 @@ static void parse_options(int argc, char **argv, struct bench *bench, const char
                                 die("%s: %s", optarg, strerror(errno));
                         break;
                 case 'o':
-                        bench->parts |= part_named(optarg);
+                        bench->parts |= parts_named(optarg);
                         break;
                 case 'h':
                         fputs(usage, stdout);
@@ -185,7 +202,7 @@ static void parse_options(int argc, char **argv, struct bench *bench, const char
                 exit(2);
         }
         if (!bench->parts)
-                bench->parts = BENCH_CONNECTS | BENCH_CURVE | BENCH_CHANNELS;
+                bench->parts = ~0u;
         bench->runs = bench->quick ? RUNS_QUICK : RUNS;
 }
 
@@ -223,12 +240,9 @@ int main(int argc, char **argv) {
         make_scratch(&bench);
 
         describe_machine(&bench);
-        if (bench.parts & BENCH_CONNECTS)
-                bench_connects(&bench);
-        if (bench.parts & BENCH_CURVE)
-                bench_curve(&bench);
-        if (bench.parts & BENCH_CHANNELS)
-                bench_channels(&bench);
+        for (unsigned i = 0; i < PARTS; i++)
+                if (bench.parts & parts[i].part)
+                        parts[i].run(&bench);
         printf("\nCharts: %s/*.svg\n", bench.charts);
         if (json && json_object_to_file_ext(json, bench.results, JSON_C_TO_STRING_PRETTY) < 0)
                 die("cannot write %s: %s", json, json_util_get_last_err());

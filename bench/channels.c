@@ -8,15 +8,10 @@
 #include "bench.h"
 #include "chart.h"
 #include "measure.h"
+#include "neighbour.h"
 #include "world.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static const struct transport *const transports[] = {&transport_unix,       &transport_hvsock_unix,
                                                      &transport_hvsock_shm, &transport_hvsock_library,
@@ -59,28 +54,6 @@ struct runs {
         unsigned trips, messages; /* in each */
         double p50_us[RUNS_MAX], p99_us[RUNS_MAX], gb_per_second[RUNS_MAX], cpu_seconds_per_gb[RUNS_MAX];
 };
-
-static pid_t start_neighbour(int cpu) {
-        pid_t pid = fork();
-
-        if (pid < 0)
-                die("cannot fork: %s", strerror(errno));
-        if (!pid) {
-                cpu_set_t set;
-                CPU_ZERO(&set);
-                CPU_SET((size_t)cpu, &set);
-                prctl(PR_SET_PDEATHSIG, SIGKILL);
-                sched_setaffinity(0, sizeof set, &set);
-                for (;;)
-                        ;
-        }
-        return pid;
-}
-
-static void end_neighbour(pid_t pid) {
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-}
 
 static struct work trips_of(unsigned s) {
         return (struct work){TASK_ECHO, sizes[s].size, 1};
@@ -192,7 +165,7 @@ static void measure(const struct bench *bench, struct pair pairs[TRANSPORTS], co
         }
         for (unsigned i = 0; i < 2; i++)
                 if (placement->is_busy[i])
-                        neighbours[i] = start_neighbour(bench->cpus[i]);
+                        neighbours[i] = neighbour_start(bench->cpus[i]);
         for (unsigned s = 0; s < SIZES; s++) {
                 struct runs runs[TRANSPORTS];
 
@@ -205,7 +178,7 @@ static void measure(const struct bench *bench, struct pair pairs[TRANSPORTS], co
         }
         for (unsigned i = 0; i < 2; i++)
                 if (neighbours[i] > 0)
-                        end_neighbour(neighbours[i]);
+                        neighbour_end(neighbours[i]);
         write_charts(bench, placement, &latency, &throughput);
 }
 
@@ -216,7 +189,7 @@ void bench_channels(const struct bench *bench) {
         char path[PATH_MAX];
         struct json_object *rows = json_object_new_array();
 
-        printf("\n4. An open channel: round trip and one-way throughput; two processes\n");
+        printf("\n5. An open channel: round trip and one-way throughput; two processes\n");
         json_object_object_add(bench->results, "channels", rows);
         bench_directory(bench, "channels-world", path);
         world_start(&world, bench->hvsockd, path, TRANSPORTS);
