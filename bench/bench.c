@@ -9,12 +9,12 @@
  */
 
 #include "bench.h"
+#include "measure.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <getopt.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,18 +110,6 @@ static void find_neighbours(struct bench *bench) {
                 if (!realpath(neighbour, bench->hvsockd))
                         die("cannot find hvsockd: %s: %s", neighbour, strerror(errno));
         }
-}
-
-static void find_cpus(struct bench *bench) {
-        cpu_set_t set;
-        unsigned found = 0;
-
-        bench->cpus[0] = bench->cpus[1] = -1;
-        if (sched_getaffinity(0, sizeof set, &set) < 0)
-                die("cannot read the cores: %s", strerror(errno));
-        for (int cpu = 0; cpu < CPU_SETSIZE && found < 2; cpu++)
-                if (CPU_ISSET(cpu, &set))
-                        bench->cpus[found++] = cpu;
 }
 
 static void raise_descriptor_limit(void) {
@@ -231,7 +219,7 @@ int main(int argc, char **argv) {
         setvbuf(stdout, NULL, _IOLBF, 0);
         parse_options(argc, argv, &bench, &json);
         find_neighbours(&bench);
-        find_cpus(&bench);
+        find_cpus(bench.cpus);
         raise_descriptor_limit();
         sigaction(SIGINT, &action, NULL);
         sigaction(SIGTERM, &action, NULL);

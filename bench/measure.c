@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "measure.h"
 
+#include <errno.h>
+#include <sched.h>
 #include <stdio.h>
+#include <string.h>
 
 #define STEAL_MAX 0.03
 #define ATTEMPTS 4u
@@ -22,6 +25,18 @@ static void read_ticks(unsigned long long *ret_stolen, unsigned long long *ret_a
                         *ret_all += ticks[i];
         }
         fclose(file);
+}
+
+void find_cpus(int ret_cpus[2]) {
+        cpu_set_t set;
+        unsigned found = 0;
+
+        ret_cpus[0] = ret_cpus[1] = -1;
+        if (sched_getaffinity(0, sizeof set, &set) < 0)
+                die("cannot read the cores: %s", strerror(errno));
+        for (int cpu = 0; cpu < CPU_SETSIZE && found < 2; cpu++)
+                if (CPU_ISSET(cpu, &set))
+                        ret_cpus[found++] = cpu;
 }
 
 static bool has_samples(enum task task) {

@@ -13,6 +13,9 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
+/* The first two cores that this process may use; the second is -1 where there is but one. */
+void find_cpus(int ret_cpus[2]);
+
 struct work {
         enum task task;
         size_t size;

@@ -16,7 +16,7 @@
 void die(const char *format, ...) {
         va_list values;
 
-        fputs("hvsock-bench: ", stderr);
+        fprintf(stderr, "%s: ", program_invocation_short_name);
         va_start(values, format);
         vfprintf(stderr, format, values);
         va_end(values);
@@ -73,6 +73,11 @@ static void plain_close(int fd) {
 static struct sockaddr_un unix_address(const struct endpoint *endpoint, unsigned listener) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
 
+        if (!*endpoint->directory) {
+                snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "hvsock-bench-%x-%u", endpoint->salt,
+                         endpoint->first_listener + listener);
+                return address;
+        }
         int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%u", endpoint->directory, endpoint->first_listener + listener);
         if (length < 0 || (size_t)length >= sizeof address.sun_path)
                 die("%s is too long a path for a socket", endpoint->directory);
@@ -136,8 +141,16 @@ GUID bench_service(unsigned listener) {
         return service;
 }
 
+static GUID service_of(const struct endpoint *endpoint, unsigned listener) {
+        GUID service = bench_service(endpoint->first_listener + listener);
+
+        service.Data1 ^= endpoint->salt;
+        return service;
+}
+
 static int hvsock_listen(struct endpoint *endpoint, unsigned listener) {
-        SOCKADDR_HV address = {AF_HYPERV, 0, HV_GUID_PARENT, bench_service(endpoint->first_listener + listener)};
+        SOCKADDR_HV address = {AF_HYPERV, 0, endpoint->is_loopback ? HV_GUID_LOOPBACK : HV_GUID_PARENT,
+                               service_of(endpoint, listener)};
         int fd = hv_socket(AF_HYPERV, SOCK_STREAM | SOCK_CLOEXEC, HV_PROTOCOL_RAW);
 
         if (fd < 0 || hv_bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || hv_listen(fd, LISTEN_BACKLOG) < 0)
@@ -146,7 +159,7 @@ static int hvsock_listen(struct endpoint *endpoint, unsigned listener) {
 }
 
 static int hvsock_dial(const struct endpoint *endpoint, unsigned listener) {
-        SOCKADDR_HV address = {AF_HYPERV, 0, endpoint->vm_id, bench_service(endpoint->first_listener + listener)};
+        SOCKADDR_HV address = {AF_HYPERV, 0, endpoint->vm_id, service_of(endpoint, listener)};
         int fd = hv_socket(AF_HYPERV, SOCK_STREAM | SOCK_CLOEXEC, HV_PROTOCOL_RAW);
 
         if (fd < 0 || hv_connect(fd, (struct sockaddr *)&address, sizeof address) < 0)

@@ -12,12 +12,15 @@
 
 #include <hvsocket.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Where a server listens: filled by whoever starts it. Listeners are numbered from 0. */
 struct endpoint {
-        char directory[PATH_MAX]; /* AF_UNIX: its sockets' */
+        char directory[PATH_MAX]; /* AF_UNIX: its sockets'; empty: they are abstract, and `salt` is in their names */
         GUID vm_id;               /* hvsock: what the client dials */
+        bool is_loopback;         /* hvsock: both in one partition, where no service has to be registered */
+        uint32_t salt;            /* goes into names, so that others' are not met */
         uint16_t port;            /* TCP: set by the server, one listener only */
         unsigned first_listener;  /* what the numbers of listeners are counted from, where several servers share a world */
 };

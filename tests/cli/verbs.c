@@ -16,7 +16,7 @@ TEST(help_names_every_verb_and_every_exit_code) {
         const char *text = sh_text("hvsock --help");
         static const char *const words[] = {
                 "sandbox", "run",  "service add", "vm add", "container show", "id",  "tree", "ls", "monitor",
-                "why",     "stat", "nc",          "doctor", "completion",     "124", "126",  "127"};
+                "why",     "stat", "nc",          "bench",  "doctor",         "completion", "124", "126", "127"};
         for (size_t i = 0; i < sizeof words / sizeof *words; i++)
                 check(strstr(text, words[i]) != NULL);
         check(strstr(text, "__complete") == NULL);
@@ -57,6 +57,7 @@ TEST(a_wrong_command_line_is_told_and_exits_with_2) {
 }
 
 TEST(without_a_broker_the_exit_code_is_5) {
+        check_equal(sh_refused("HVSOCK_SOCKET=/nowhere/control hvsock bench"), 5);
         check_equal(sh_refused("HVSOCK_MANAGE=/nowhere/manage hvsock tree"), 5);
         check_equal(sh_refused("HVSOCK_MANAGE=/nowhere/manage hvsock service list --json"), 5);
         check_equal(sh_refused("HVSOCK_MANAGE=/nowhere/manage hvsock run host true"), 5);
