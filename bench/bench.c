@@ -32,7 +32,7 @@ static const char usage[] =
         "\n"
         "Compares hvsock with plain AF_UNIX, pipes and TCP on loopback, side by side.\n"
         "\n"
-        "  --only PARTS    of connects, curve, limits, channels, comparisons; separated by commas\n"
+        "  --only PARTS    of connects, curve, channels, comparisons; separated by commas\n"
         "  --quick         a tenth of the work, five runs\n"
         "  --json FILE     the results as JSON too\n"
         "  --charts DIR    where the SVG charts go (default: beside this program)\n"
@@ -129,8 +129,7 @@ static const struct {
         void (*run)(const struct bench *bench);
 } parts[] = {
         {"connects", BENCH_CONNECTS, bench_connects}, {"curve", BENCH_CURVE, bench_curve},
-        {"limits", BENCH_LIMITS, bench_limits},       {"channels", BENCH_CHANNELS, bench_channels},
-        {"comparisons", BENCH_COMPARISONS, bench_comparisons},
+        {"channels", BENCH_CHANNELS, bench_channels}, {"comparisons", BENCH_COMPARISONS, bench_comparisons},
 };
 #define PARTS (sizeof parts / sizeof parts[0])
 

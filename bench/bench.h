@@ -15,7 +15,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
-enum { BENCH_CONNECTS = 1, BENCH_CURVE = 2, BENCH_LIMITS = 4, BENCH_CHANNELS = 8, BENCH_COMPARISONS = 16 };
+enum { BENCH_CONNECTS = 1, BENCH_CURVE = 2, BENCH_CHANNELS = 4, BENCH_COMPARISONS = 8 };
 
 struct bench {
         bool quick;
@@ -32,11 +32,9 @@ struct bench {
 void bench_connects(const struct bench *bench);
 /* 2 and 3: a connect's cost with 1 to 10,000 open channels; the broker's memory then. */
 void bench_curve(const struct bench *bench);
-/* 4: what the machine can do. */
-void bench_limits(const struct bench *bench);
-/* 5: round trips and throughput on an open channel, of each carrier, wherever its ends run. */
+/* 4: round trips and throughput on an open channel, of each carrier, wherever its ends run. */
 void bench_channels(const struct bench *bench);
-/* 6: single questions about shared memory: waiting, cold memory, no copies, short channels. */
+/* 5: single questions about shared memory: waiting, cold memory, no copies, short channels. */
 void bench_comparisons(const struct bench *bench);
 
 /* An empty directory of that name in the scratch directory. */

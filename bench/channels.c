@@ -7,6 +7,7 @@
 
 #include "bench.h"
 #include "chart.h"
+#include "machine.h"
 #include "measure.h"
 #include "neighbour.h"
 #include "world.h"
@@ -126,6 +127,23 @@ static void report(const struct bench *bench, const struct placement *placement,
         latency->points[s] = throughput->points[s] = sizes[s].name;
 }
 
+/* What no transport between these two places can surpass. */
+static void report_limits(const struct bench *bench, const struct placement *placement, unsigned s, const double *line_us,
+                          const double *gb_per_second, struct json_object *rows) {
+        struct spread line = spread_of(line_us, bench->runs), rate = spread_of(gb_per_second, bench->runs);
+        struct json_object *row = json_object_new_object();
+
+        printf("  %-7s %-20s %9.2f %9s %9.3f [%6.3f-%6.3f]\n", "", "(the machine)", line.median, "", rate.median, rate.minimum,
+               rate.maximum);
+        json_object_object_add(row, "placement", json_object_new_string(placement->name));
+        json_object_object_add(row, "bytes", json_object_new_int64((int64_t)sizes[s].size));
+        json_object_object_add(row, "transport", json_object_new_string("machine"));
+        if (placement->is_apart)
+                json_object_object_add(row, "cacheLineRoundTripUs", json_of_spread(&line));
+        json_object_object_add(row, "gbPerSecond", json_of_spread(&rate));
+        json_object_array_add(rows, row);
+}
+
 static void write_charts(const struct bench *bench, const struct placement *placement, struct chart *latency,
                          struct chart *throughput) {
         char name[64], path[PATH_MAX];
@@ -171,10 +189,17 @@ static void measure(const struct bench *bench, struct pair pairs[TRANSPORTS], co
 
                 for (unsigned t = 0; t < TRANSPORTS; t++)
                         warm_up(bench, &pairs[t], s, is_disturbed, &runs[t]);
-                for (unsigned run = 0; run < bench->runs; run++)
+                double line_us[RUNS_MAX], limit[RUNS_MAX];
+                for (unsigned run = 0; run < bench->runs; run++) {
+                        struct limits limits;
                         for (unsigned t = 0; t < TRANSPORTS; t++)
                                 run_once(&pairs[t], s, &runs[t], run);
+                        limits_once(bench->cpus, placement->is_apart, &limits);
+                        line_us[run] = limits.cache_line_us;
+                        limit[run] = limits.gb_per_second;
+                }
                 report(bench, placement, s, runs, &latency, &throughput, rows);
+                report_limits(bench, placement, s, line_us, limit, rows);
         }
         for (unsigned i = 0; i < 2; i++)
                 if (neighbours[i] > 0)
@@ -189,7 +214,8 @@ void bench_channels(const struct bench *bench) {
         char path[PATH_MAX];
         struct json_object *rows = json_object_new_array();
 
-        printf("\n5. An open channel: round trip and one-way throughput; two processes\n");
+        printf("\n4. An open channel: round trip and one-way throughput; two processes. (the machine): a cache line to the other\n"
+               "   core and back, and reading what the other core wrote; on one core, copying into 256 KiB and out\n");
         json_object_object_add(bench->results, "channels", rows);
         bench_directory(bench, "channels-world", path);
         world_start(&world, bench->hvsockd, path, TRANSPORTS);

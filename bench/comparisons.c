@@ -103,7 +103,7 @@ void bench_comparisons(const struct bench *bench) {
         struct world world;
         char path[PATH_MAX];
 
-        printf("\n6. Shared memory in particular: against AF_UNIX's epoll and AF_UNIX; no copies against copies, each byte\n"
+        printf("\n5. Shared memory in particular: against AF_UNIX's epoll and AF_UNIX; no copies against copies, each byte\n"
                "   written and read either way; connects against hvsock-unix\n\n  %-30s %-10s %10s %12s %4s  %s\n",
                "", "", "hvsock-shm", "against", "", "times better");
         json_object_object_add(bench->results, "comparisons", rows);
