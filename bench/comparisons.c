@@ -33,6 +33,9 @@ static const struct comparison {
         {"kernel's epoll, 64 B", "epoll", 64, 1, SHM(TASK_ECHO_EPOLL), UNIX(TASK_ECHO_EPOLL), 1 / 1.2, 1 / 1.2},
         {"hv_epoll, 1 channel, 64 B", "waitSet1", 64, 1, SHM(TASK_ECHO_SET), UNIX(TASK_ECHO_EPOLL), 15, NO_BAR},
         {"hv_epoll, 100 channels, 64 B", "waitSet100", 64, 100, SHM(TASK_ECHO_SET), UNIX(TASK_ECHO_EPOLL), 8, NO_BAR},
+        {"hv_poll, 1 channel, 64 B", "poll1", 64, 1, {&transport_hvsock_library, TASK_ECHO_POLL}, UNIX(TASK_ECHO_POLL), 15, NO_BAR},
+        {"hv_poll, 100 channels, 64 B", "poll100", 64, 100, {&transport_hvsock_library, TASK_ECHO_POLL}, UNIX(TASK_ECHO_POLL), 8,
+         NO_BAR},
         {"cold memory, 64 B", "cold64", 64, 1, SHM(TASK_COLD), UNIX(TASK_COLD), 1, 1},
         {"cold memory, 1 KiB", "cold1K", 1024, 1, SHM(TASK_COLD), UNIX(TASK_COLD), 1, 1},
         {"cold memory, 4 KiB", "cold4K", 4096, 1, SHM(TASK_COLD), UNIX(TASK_COLD), 1, 1},
@@ -51,15 +54,7 @@ static const struct comparison {
 
 /* Microseconds of a round trip, GB or connects a second. */
 static double figure_of(enum task task, const struct measured *measured) {
-        switch (task) {
-        case TASK_CONNECT:
-                return measured->per_second;
-        case TASK_ECHO_EPOLL:
-        case TASK_ECHO_SET:
-                return measured->p50_us;
-        default:
-                return measured->gb_per_second;
-        }
+        return task == TASK_CONNECT ? measured->per_second : task_is_echo(task) ? measured->p50_us : measured->gb_per_second;
 }
 
 static void compare(const struct bench *bench, struct pair pairs[2], const struct comparison *comparison,
@@ -67,7 +62,7 @@ static void compare(const struct bench *bench, struct pair pairs[2], const struc
         const struct side *sides[] = {&comparison->side, &comparison->reference};
         double figures[2][RUNS_MAX];
         unsigned counts[2];
-        bool is_trip = comparison->side.task == TASK_ECHO_EPOLL || comparison->side.task == TASK_ECHO_SET;
+        bool is_trip = task_is_echo(comparison->side.task);
         struct json_object *row = json_object_new_object();
 
         for (unsigned i = 0; i < 2; i++) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <hvsock.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -43,39 +44,50 @@ void receive_all(const struct transport *transport, int fd, void *buffer, size_t
 /* Waiting: the same calls of the kernel and of libhvsock. */
 
 struct wait_set {
-        int fd;
+        int fd; /* -1: poll */
         int (*wait)(int set, struct epoll_event *ret_events, int max, int timeout_ms);
+        struct pollfd polled[CHANNELS_MAX];
+        unsigned count;
 };
 
-static struct wait_set make_set(bool is_librarys, const int *fds, unsigned count) {
-        struct wait_set set = {is_librarys ? hv_epoll_create1(EPOLL_CLOEXEC) : epoll_create1(EPOLL_CLOEXEC),
-                               is_librarys ? hv_epoll_wait : epoll_wait};
+static void make_set(struct wait_set *set, enum task task, const int *fds, unsigned count) {
+        bool is_librarys = task == TASK_ECHO_SET;
 
-        if (set.fd < 0)
+        *set = (struct wait_set){.fd = -1, .count = count};
+        for (unsigned i = 0; i < count; i++)
+                set->polled[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        if (task != TASK_ECHO_EPOLL && task != TASK_ECHO_SET)
+                return;
+        set->fd = is_librarys ? hv_epoll_create1(EPOLL_CLOEXEC) : epoll_create1(EPOLL_CLOEXEC);
+        set->wait = is_librarys ? hv_epoll_wait : epoll_wait;
+        if (set->fd < 0)
                 die("cannot make a wait set: %s", strerror(errno));
         for (unsigned i = 0; i < count; i++) {
                 struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
-                if ((is_librarys ? hv_epoll_ctl : epoll_ctl)(set.fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
+                if ((is_librarys ? hv_epoll_ctl : epoll_ctl)(set->fd, EPOLL_CTL_ADD, fds[i], &event) < 0)
                         die("cannot wait for a channel: %s", strerror(errno));
         }
-        return set;
 }
 
-static int wait_for_one(const struct wait_set *set) {
+/* Which channel has something to read. */
+static int wait_for_one(struct wait_set *set) {
         struct epoll_event event;
+        unsigned i = 0;
 
-        while (set->wait(set->fd, &event, 1, -1) != 1)
+        while ((set->wait ? set->wait(set->fd, &event, 1, -1) : hv_poll(set->polled, set->count, -1)) < 1)
                 if (errno != EINTR)
                         die("cannot wait: %s", strerror(errno));
-        return event.data.fd;
+        while (!set->wait && !set->polled[i].revents)
+                i++;
+        return set->wait ? event.data.fd : set->polled[i].fd;
 }
 
 static void echo_client(const struct transport *transport, const struct order *order, const int *fds, uint32_t *samples) {
         bool has_set = order->task != TASK_ECHO;
-        struct wait_set set = {-1};
+        struct wait_set set;
 
         if (has_set)
-                set = make_set(order->task == TASK_ECHO_SET, fds, order->channels);
+                make_set(&set, order->task, fds, order->channels);
         for (unsigned i = 0; i < order->count; i++) {
                 int fd = fds[i % order->channels];
                 uint64_t before = now_ns();
@@ -85,22 +97,22 @@ static void echo_client(const struct transport *transport, const struct order *o
                 receive_all(transport, fd, message, order->size);
                 samples[i] = (uint32_t)(now_ns() - before);
         }
-        if (has_set)
+        if (has_set && set.fd >= 0)
                 hv_close(set.fd);
 }
 
 static void echo_server(const struct transport *transport, const struct order *order, const int *fds) {
         bool has_set = order->task != TASK_ECHO;
-        struct wait_set set = {-1};
+        struct wait_set set;
 
         if (has_set)
-                set = make_set(order->task == TASK_ECHO_SET, fds, order->channels);
+                make_set(&set, order->task, fds, order->channels);
         for (unsigned i = 0; i < order->count; i++) {
                 int fd = has_set ? wait_for_one(&set) : fds[i % order->channels];
                 receive_all(transport, fd, message, order->size);
                 transport->send(fd, message, order->size);
         }
-        if (has_set)
+        if (has_set && set.fd >= 0)
                 hv_close(set.fd);
 }
 
@@ -216,7 +228,7 @@ void exchange_as_client(const struct transport *transport, const struct order *o
         if (order->task == TASK_VERIFY)
                 for (unsigned i = 0; i < order->channels; i++)
                         verify_client(transport, order, fds[i]);
-        else if (order->task == TASK_ECHO || order->task == TASK_ECHO_EPOLL || order->task == TASK_ECHO_SET)
+        else if (task_is_echo(order->task))
                 echo_client(transport, order, fds, findings->samples);
         else
                 transfer_client(transport, order, fds[0]);
@@ -233,7 +245,7 @@ void exchange_as_server(const struct transport *transport, const struct order *o
                                 receive_all(transport, fds[i], message, order->size);
                                 transport->send(fds[i], message, order->size);
                         }
-        else if (order->task == TASK_ECHO || order->task == TASK_ECHO_EPOLL || order->task == TASK_ECHO_SET)
+        else if (task_is_echo(order->task))
                 echo_server(transport, order, fds);
         else {
                 transfer_server(transport, order, fds[0]);

@@ -8,6 +8,7 @@
  */
 
 #include "transport.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 enum task {
@@ -18,6 +19,7 @@ enum task {
         TASK_ECHO,        /* messages go out and come back, in blocking calls: one sample each */
         TASK_ECHO_EPOLL,  /* the same; both ends wait in the kernel's epoll, on all channels */
         TASK_ECHO_SET,    /* the same; in libhvsock's wait set */
+        TASK_ECHO_POLL,   /* the same; in hv_poll() */
         TASK_VERIFY,      /* the same as ECHO, and each byte is looked at: for no figures */
         TASK_TRANSFER,    /* messages one way, then one byte back: the time is the result */
         TASK_COLD,        /* the same, from and to COLD_BYTES of memory that no cache holds */
@@ -37,6 +39,11 @@ struct order {
         size_t size;
         unsigned channels; /* how many of the open ones take part, in turn */
 };
+
+/* Which of them are made of round trips, each a sample. */
+static inline bool task_is_echo(enum task task) {
+        return task >= TASK_ECHO && task <= TASK_ECHO_POLL;
+}
 
 /* Memory that both ends and the benchmark share. */
 struct findings {

@@ -40,7 +40,7 @@ void find_cpus(int ret_cpus[2]) {
 }
 
 static bool has_samples(enum task task) {
-        return task == TASK_CONNECT || task == TASK_ECHO || task == TASK_ECHO_EPOLL || task == TASK_ECHO_SET;
+        return task == TASK_CONNECT || task_is_echo(task);
 }
 
 static uint64_t run(struct pair *pair, const struct work *work, unsigned count) {
