@@ -7,7 +7,7 @@
 #     make demo        the tour: a host, a VM and a container talk, on this machine, with no VM needed
 #     make check       all tests, plain and under sanitizers; under 5 minutes
 #     make check-long  the same and what takes longer
-#     make bench       hvsock beside plain AF_UNIX and TCP
+#     make bench       hvsock beside plain AF_UNIX, pipes and TCP
 #     make install     as root; DESTDIR= is heeded
 #     make uninstall   the same
 #     make clean
