@@ -5,6 +5,7 @@
 #     make             build into build/
 #     make deps        say which Debian packages are lacking, and install them
 #     make demo        the tour: a host, a VM and a container talk, on this machine, with no VM needed
+#     make demo-vm     a real one: boots Debian's kernel under QEMU; downloads it once
 #     make check       all tests, plain and under sanitizers; under 5 minutes
 #     make check-long  the same and what takes longer
 #     make bench       hvsock beside plain AF_UNIX, pipes and TCP
@@ -12,7 +13,7 @@
 #     make uninstall   the same
 #     make clean
 
-.PHONY: all deps demo check check-long bench install uninstall clean
+.PHONY: all deps demo demo-vm check check-long bench install uninstall clean
 
 all: build/build.ninja
 	@meson compile -C build
@@ -28,6 +29,11 @@ deps:
 demo: build/build.ninja
 	@meson compile -C build hvsock:executable hvsockd echo_server echo_client
 	@HVSOCK_BUILD="$(CURDIR)/build" examples/demo.sh
+
+demo-vm: build/build.ninja
+	@packaging/dependencies install vm
+	@meson compile -C build hvsock:executable hvsockd echo_server echo_client guest-agent
+	@HVSOCK_BUILD="$(CURDIR)/build" examples/demo-vm.sh
 
 check check-long:
 	@packaging/dependencies install check
@@ -49,4 +55,4 @@ uninstall: all
 	@test -n "$(DESTDIR)" || ldconfig
 
 clean:
-	@rm -rf build build-asan build-tsan build-fuzz
+	@rm -rf build build-asan build-tsan build-fuzz build-guest

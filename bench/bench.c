@@ -32,7 +32,7 @@ static const char usage[] =
         "\n"
         "Compares hvsock with plain AF_UNIX, pipes and TCP on loopback, side by side.\n"
         "\n"
-        "  --only PARTS    of connects, curve, channels, comparisons; separated by commas\n"
+        "  --only PARTS    of connects, curve, channels, comparisons, guests, crowd; separated by commas\n"
         "  --quick         a tenth of the work, five runs\n"
         "  --json FILE     the results as JSON too\n"
         "  --charts DIR    where the SVG charts go (default: beside this program)\n"
@@ -130,6 +130,7 @@ static const struct {
 } parts[] = {
         {"connects", BENCH_CONNECTS, bench_connects}, {"curve", BENCH_CURVE, bench_curve},
         {"channels", BENCH_CHANNELS, bench_channels}, {"comparisons", BENCH_COMPARISONS, bench_comparisons},
+        {"guests", BENCH_GUESTS, bench_guests},         {"crowd", BENCH_CROWD, bench_crowd},
 };
 #define PARTS (sizeof parts / sizeof parts[0])
 

@@ -15,7 +15,14 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
-enum { BENCH_CONNECTS = 1, BENCH_CURVE = 2, BENCH_CHANNELS = 4, BENCH_COMPARISONS = 8 };
+enum {
+        BENCH_CONNECTS = 1,
+        BENCH_CURVE = 2,
+        BENCH_CHANNELS = 4,
+        BENCH_COMPARISONS = 8,
+        BENCH_GUESTS = 16,
+        BENCH_CROWD = 32,
+};
 
 struct bench {
         bool quick;
@@ -36,6 +43,10 @@ void bench_curve(const struct bench *bench);
 void bench_channels(const struct bench *bench);
 /* 5: single questions about shared memory: waiting, cold memory, no copies, short channels. */
 void bench_comparisons(const struct bench *bench);
+/* 6: an open channel to and from a VM's guest. */
+void bench_guests(const struct bench *bench);
+/* 7: many VMs at once: what they cost while they do nothing, and what connects to them cost. */
+void bench_crowd(const struct bench *bench);
 
 /* An empty directory of that name in the scratch directory. */
 void bench_directory(const struct bench *bench, const char *name, char ret_path[PATH_MAX]);

@@ -25,9 +25,12 @@ struct work {
 struct measured {
         double p50_us, p99_us;       /* of TASK_CONNECT and the echoes */
         double gb_per_second;        /* of what moves bytes one way */
-        double cpu_seconds_per_gb;   /* the same; both processes */
+        double cpu_seconds_per_gb;   /* the same; both processes, and who is between them */
         double per_second;           /* messages, round trips, connects */
 };
+
+/* Of a process, all its threads; of 0 none. */
+uint64_t cpu_ns_of(pid_t pid);
 
 /* How many messages (round trips, connects) take about that long. Finding out warms everything up. */
 unsigned count_for(struct pair *pair, const struct work *work, double ms);

@@ -133,26 +133,36 @@ static uint64_t wait_answer(const struct pair *pair, int control, const char *wh
         return value;
 }
 
-void pair_start(struct pair *pair, const struct transport *transport, const struct endpoint *endpoint,
-                unsigned listeners, const char *server_world, const char *client_world) {
+static void start(struct pair *pair, const struct transport *client, const struct transport *server,
+                  const struct endpoint *endpoint, unsigned listeners, const char *server_world, const char *client_world) {
         struct endpoint complete = *endpoint;
         int control;
 
-        *pair = (struct pair){.transport = transport};
+        *pair = (struct pair){.transport = client};
         pair->findings = mmap(NULL, sizeof *pair->findings, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (pair->findings == MAP_FAILED)
                 die("no memory");
 
         pair->server = start_process(server_world, &control);
         if (pair->server == 0)
-                server_main(transport, complete, listeners, control, pair->findings);
+                server_main(server, complete, listeners, control, pair->findings);
         pair->server_control = control;
         complete.port = (uint16_t)wait_answer(pair, control, "server");
 
         pair->client = start_process(client_world, &control);
         if (pair->client == 0)
-                client_main(transport, &complete, listeners, control, pair->findings);
+                client_main(client, &complete, listeners, control, pair->findings);
         pair->client_control = control;
+}
+
+void pair_start(struct pair *pair, const struct transport *transport, const struct endpoint *endpoint,
+                unsigned listeners, const char *server_world, const char *client_world) {
+        start(pair, transport, transport, endpoint, listeners, server_world, client_world);
+}
+
+void pair_start_between(struct pair *pair, const struct transport *client, const struct transport *server,
+                        const struct endpoint *endpoint, const char *server_world, const char *client_world) {
+        start(pair, client, server, endpoint, 1, server_world, client_world);
 }
 
 void pair_end(struct pair *pair) {

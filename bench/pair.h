@@ -16,7 +16,8 @@
 #include <sys/types.h>
 
 struct pair {
-        const struct transport *transport;
+        const struct transport *transport; /* the client's */
+        pid_t between;                     /* whoever carries data from one end to the other; 0: nobody */
         pid_t server, client;
         int server_control, client_control;
         struct findings *findings;
@@ -25,6 +26,9 @@ struct pair {
 /* `server_world` and `client_world` become $HVSOCK_SOCKET in the two processes; NULL: not for this transport. */
 void pair_start(struct pair *pair, const struct transport *transport, const struct endpoint *endpoint,
                 unsigned listeners, const char *server_world, const char *client_world);
+/* The same, where the two ends are not of one kind. */
+void pair_start_between(struct pair *pair, const struct transport *client, const struct transport *server,
+                        const struct endpoint *endpoint, const char *server_world, const char *client_world);
 void pair_end(struct pair *pair);
 
 /* Returns the nanoseconds that the client took. TASK_CONNECT and the echoes leave `count` samples. */

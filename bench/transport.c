@@ -141,7 +141,16 @@ GUID bench_service(unsigned listener) {
         return service;
 }
 
+GUID bench_port_service(unsigned listener) {
+        GUID service = HV_GUID_VSOCK_TEMPLATE;
+
+        service.Data1 = BENCH_FIRST_PORT + listener;
+        return service;
+}
+
 static GUID service_of(const struct endpoint *endpoint, unsigned listener) {
+        if (*endpoint->vhost_user)
+                return bench_port_service(endpoint->first_listener + listener);
         GUID service = bench_service(endpoint->first_listener + listener);
 
         service.Data1 ^= endpoint->salt;
@@ -149,7 +158,10 @@ static GUID service_of(const struct endpoint *endpoint, unsigned listener) {
 }
 
 static int hvsock_listen(struct endpoint *endpoint, unsigned listener) {
-        SOCKADDR_HV address = {AF_HYPERV, 0, endpoint->is_loopback ? HV_GUID_LOOPBACK : HV_GUID_PARENT,
+        SOCKADDR_HV address = {AF_HYPERV, 0,
+                               endpoint->is_loopback    ? HV_GUID_LOOPBACK
+                               : *endpoint->vhost_user ? HV_GUID_CHILDREN
+                                                       : HV_GUID_PARENT,
                                service_of(endpoint, listener)};
         int fd = hv_socket(AF_HYPERV, SOCK_STREAM | SOCK_CLOEXEC, HV_PROTOCOL_RAW);
 

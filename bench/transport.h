@@ -3,7 +3,8 @@
 
 /*
  * The ways to a service that are compared, behind one face: hvsock, plain
- * AF_UNIX, TCP on loopback, and a pair of pipes.
+ * AF_UNIX, TCP on loopback, a pair of pipes, and a VM's guest's own sockets,
+ * whose other end is hvsock's.
  *
  * Each operation is the transport's own system call or hv_*() call and nothing
  * else, so that what is timed is the transport. A failure ends the process with
@@ -19,6 +20,7 @@
 struct endpoint {
         char directory[PATH_MAX]; /* AF_UNIX: its sockets'; empty: they are abstract, and `salt` is in their names */
         GUID vm_id;               /* hvsock: what the client dials */
+        char vhost_user[PATH_MAX]; /* a guest: the socket that it is attached to; then hvsock's services are ports */
         bool is_loopback;         /* hvsock: both in one partition, where no service has to be registered */
         uint32_t salt;            /* goes into names, so that others' are not met */
         uint16_t port;            /* TCP: set by the server, one listener only */
@@ -35,13 +37,15 @@ struct transport {
         void (*close)(int fd);
 };
 
-extern const struct transport transport_hvsock, transport_unix, transport_tcp, transport_pipe;
+extern const struct transport transport_hvsock, transport_unix, transport_tcp, transport_pipe, transport_guest;
 /* hvsock on one carrier: its sockets; shared memory; that, with readiness asked of the library. */
 extern const struct transport transport_hvsock_unix, transport_hvsock_shm, transport_hvsock_library;
 
 #define LISTEN_BACKLOG 128
 
-/* The ServiceId of a listener; world.c registers it. */
+/* The ServiceId of a listener, and where guests dial and are dialled; world.c registers both. */
 GUID bench_service(unsigned listener);
+#define BENCH_FIRST_PORT 5000u
+GUID bench_port_service(unsigned listener);
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "world.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hvsock.h>
@@ -21,6 +22,7 @@
 
 #define START_SECONDS 10
 #define REPLY_MAX 65536
+#define FIRST_CID 100u
 
 static const GUID host_id = {0x6265636e, 0x6800, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 1}};
 static const GUID vm_id = {0x6265636e, 0x6800, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
@@ -57,7 +59,16 @@ __attribute__((format(printf, 3, 4))) static void write_definition(const char *d
                 die("cannot write %s: %s", name, strerror(errno));
 }
 
-static void define(const char *directory, unsigned services) {
+static GUID guest_id(unsigned guest) {
+        GUID id = vm_id;
+
+        id.Data2 = (uint16_t)(id.Data2 + 1);
+        id.Data4[6] = (uint8_t)(guest >> 8);
+        id.Data4[7] = (uint8_t)guest;
+        return id;
+}
+
+static void define(const char *directory, unsigned services, unsigned guests) {
         char name[PATH_MAX], host_text[HV_GUID_TEXT_SIZE];
 
         make_directory(path(name, "%s/state", directory));
@@ -65,6 +76,11 @@ static void define(const char *directory, unsigned services) {
         write_definition(name, &host_id, "Label=bench\nKind=host\nReach=local\n");
         write_definition(name, &vm_id, "Label=vm\nKind=vm\nReach=local\nParent=%s\n",
                          hv_guid_format(&host_id, host_text));
+        for (unsigned i = 0; i < guests; i++) {
+                GUID id = guest_id(i);
+                write_definition(name, &id, "Label=guest%u\nKind=vm\nReach=vm\nCid=%u\nParent=%s\n", i, FIRST_CID + i,
+                                 host_text);
+        }
 
         FILE *file = fopen(path(name, "%s/hvsockd.conf", directory), "we");
         if (!file || fputs("Format=1\n", file) < 0 || fclose(file) != 0)
@@ -74,6 +90,10 @@ static void define(const char *directory, unsigned services) {
         for (unsigned i = 0; i < services; i++) {
                 GUID service = bench_service(i);
                 write_definition(name, &service, "ElementName=Benchmark %u\n", i);
+                if (guests) {
+                        service = bench_port_service(i);
+                        write_definition(name, &service, "ElementName=Port %u\n", i);
+                }
         }
 }
 
@@ -132,9 +152,14 @@ static void wait_until_ready(const struct world *world) {
 }
 
 void world_start(struct world *world, const char *hvsockd, const char *directory, unsigned services) {
+        world_start_with_guests(world, hvsockd, directory, services, 0);
+}
+
+void world_start_with_guests(struct world *world, const char *hvsockd, const char *directory, unsigned services,
+                             unsigned guests) {
         char text[HV_GUID_TEXT_SIZE];
 
-        define(directory, services);
+        define(directory, services, guests);
         *world = (struct world){.vm_id = vm_id};
         path(world->runtime, "%s/run", directory);
         path(world->host, "%s/run/%s", directory, hv_guid_format(&host_id, text));
@@ -149,6 +174,7 @@ void world_end(struct world *world) {
 }
 
 void world_place(const struct world *world, int cpu) {
+        char name[64];
         cpu_set_t set;
 
         if (cpu < 0) {
@@ -158,23 +184,40 @@ void world_place(const struct world *world, int cpu) {
                 CPU_ZERO(&set);
                 CPU_SET(cpu, &set);
         }
-        if (sched_setaffinity(world->broker, sizeof set, &set) < 0)
-                die("cannot pin hvsockd to a core: %s", strerror(errno));
+        snprintf(name, sizeof name, "/proc/%d/task", world->broker);
+        DIR *threads = opendir(name);
+        if (!threads)
+                die("cannot read %s: %s", name, strerror(errno));
+        for (struct dirent *thread; (thread = readdir(threads));)
+                if (*thread->d_name != '.' && sched_setaffinity(atoi(thread->d_name), sizeof set, &set) < 0 &&
+                    errno != ESRCH)
+                        die("cannot pin hvsockd to a core: %s", strerror(errno));
+        closedir(threads);
 }
 
-unsigned long world_memory_kib(const struct world *world) {
+/* The sum of what a file of the broker's in /proc says after any of these keys. */
+static unsigned long sum_kib(const struct world *world, const char *file_name, const char *const keys[2]) {
         char name[64], line[256];
-        unsigned long kib = 0;
+        unsigned long sum = 0;
 
-        snprintf(name, sizeof name, "/proc/%d/status", world->broker);
+        snprintf(name, sizeof name, "/proc/%d/%s", world->broker, file_name);
         FILE *file = fopen(name, "re");
         if (!file)
                 die("cannot read %s: %s", name, strerror(errno));
         while (fgets(line, sizeof line, file))
-                if (sscanf(line, "VmRSS: %lu kB", &kib) == 1)
-                        break;
+                for (unsigned i = 0; i < 2 && keys[i]; i++)
+                        if (strncmp(line, keys[i], strlen(keys[i])) == 0)
+                                sum += strtoul(line + strlen(keys[i]), NULL, 10);
         fclose(file);
-        return kib;
+        return sum;
+}
+
+unsigned long world_memory_kib(const struct world *world) {
+        return sum_kib(world, "status", (const char *const[]){"VmRSS:", NULL});
+}
+
+unsigned long world_private_kib(const struct world *world) {
+        return sum_kib(world, "smaps_rollup", (const char *const[]){"Private_Clean:", "Private_Dirty:"});
 }
 
 static long number_of(struct json_object *parameters, const char *key) {
@@ -185,14 +228,13 @@ static long number_of(struct json_object *parameters, const char *key) {
         return json_object_get_int64(value);
 }
 
-void world_books(const struct world *world, long *ret_channels, long *ret_listeners) {
-        static const char call[] = "{\"method\":\"io.hvsock.GetWorld\"}";
-        struct json_object *parameters;
+/* What hvsockd answers to a call; the caller's to put away, with *ret_parameters in it. */
+static struct json_object *ask(const struct world *world, const char *call, struct json_object **ret_parameters) {
         char reply[REPLY_MAX];
-        size_t length = 0;
+        size_t length = 0, size = strlen(call) + 1;
 
         int fd = dial_management(world->runtime);
-        if (fd < 0 || send(fd, call, sizeof call, MSG_NOSIGNAL) != sizeof call)
+        if (fd < 0 || send(fd, call, size, MSG_NOSIGNAL) != (ssize_t)size)
                 die("cannot ask hvsockd: %s", strerror(errno));
         while (length == 0 || reply[length - 1] != '\0') {
                 ssize_t received = recv(fd, reply + length, sizeof reply - length, 0);
@@ -203,9 +245,39 @@ void world_books(const struct world *world, long *ret_channels, long *ret_listen
         close(fd);
 
         struct json_object *message = json_tokener_parse(reply);
-        if (!message || !json_object_object_get_ex(message, "parameters", &parameters))
+        if (!message || !json_object_object_get_ex(message, "parameters", ret_parameters))
                 die("hvsockd gave no answer that can be read: %s", reply);
+        return message;
+}
+
+void world_books(const struct world *world, long *ret_channels, long *ret_listeners) {
+        struct json_object *parameters, *message = ask(world, "{\"method\":\"io.hvsock.GetWorld\"}", &parameters);
+
         *ret_channels = number_of(parameters, "channels");
         *ret_listeners = number_of(parameters, "listeners");
         json_object_put(message);
+}
+
+GUID world_guest(const struct world *world, unsigned guest, char ret_vhost_user[PATH_MAX]) {
+        GUID id = guest_id(guest);
+        char text[HV_GUID_TEXT_SIZE];
+
+        path(ret_vhost_user, "%s/%s/vhost-user", world->runtime, hv_guid_format(&id, text));
+        return id;
+}
+
+bool world_guest_runs(const struct world *world, unsigned guest) {
+        struct json_object *parameters, *partition, *running;
+        static const char format[] =
+                "{\"method\":\"io.hvsock.GetPartition\",\"parameters\":{\"partition\":\"guest%u\"}}";
+        char call[sizeof format + 10];
+
+        snprintf(call, sizeof call, format, guest);
+        struct json_object *message = ask(world, call, &parameters);
+        if (!json_object_object_get_ex(parameters, "partition", &partition) ||
+            !json_object_object_get_ex(partition, "running", &running))
+                die("hvsockd did not say whether guest %u runs", guest);
+        bool is_running = json_object_get_boolean(running);
+        json_object_put(message);
+        return is_running;
 }

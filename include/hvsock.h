@@ -165,10 +165,17 @@ int hv_accept4(int fd, struct sockaddr *ret_address, socklen_t *length, int flag
 /*
  * Connects to the service `ServiceId` in the partition `VmId`. Asks the broker,
  * for as long as HVSOCKET_CONNECT_TIMEOUT says. The answer is there when the call
- * returns, on a non-blocking socket too: never EINPROGRESS [hvsock]. A broker
- * that is slow, or being restarted, holds such a call up for at most
+ * returns, on a non-blocking socket too, unless the peer is a VM's guest [hvsock]. A
+ * broker that is slow, or being restarted, holds such a call up for at most
  * HV_CONNECT_NONBLOCKING_MS. poll, epoll (edge-triggered too) and SO_ERROR then
  * say what a program that expects EINPROGRESS waits for.
+ *
+ * A guest is not waited for: EINPROGRESS, and the socket is writable once it has
+ * answered, or has not within HV_CONNECT_TIMEOUT_DEFAULT_MS, whatever
+ * HVSOCKET_CONNECT_TIMEOUT says. SO_ERROR, or another hv_connect(), then tells the
+ * result: 0 or an error, after which the socket is of no use [POSIX]. Until then
+ * sends fail with EAGAIN, and setting SO_SNDBUF fails with EALREADY. The process
+ * that began it must live on.
  *
  * After a refusal or a time-out the socket may try again, with the same VmId; one
  * that timed out may find itself connected (EISCONN), since a broker that was
@@ -180,6 +187,8 @@ int hv_accept4(int fd, struct sockaddr *ret_address, socklen_t *length, int flag
  *                  listens, is bound to a real ServiceId, or has tried another VmId  [Windows 10022]
  *   EAFNOSUPPORT   another family
  *   EISCONN        the socket is connected, or was
+ *   EINPROGRESS    a guest has been asked, and the socket is non-blocking  [Windows 10035]
+ *   EALREADY       it has not answered yet                         [Windows 10037]
  *   EADDRNOTAVAIL  a VmId for listeners; PARENT on the root; an unknown VmId, or one out of reach  [Windows 10049]
  *   EACCES         the service is not registered, and the channel would leave the partition; the caller may
  *                  not connect to it; or passthru without the right to it  [Windows 10013]
@@ -319,7 +328,8 @@ int hv_getpeername(int fd, struct sockaddr *ret_address, socklen_t *length);
  *   HVSOCKET_CONNECT_TIMEOUT     milliseconds that bind, listen and connect wait, to 300000; 0 is the
  *                                default, which reads as 2000 [Windows]
  *   HVSOCKET_CONTAINER_PASSTHRU  non-zero: a container stands in its VM's place; bind and connect judge it [Windows]
- *   HVSOCKET_CONNECTED_SUSPEND   non-zero: survive a paused VM; kept, without effect where nothing is paused [Windows]
+ *   HVSOCKET_CONNECTED_SUSPEND   non-zero: the channel survives that the VM at its other end is paused;
+ *                                else it is reset then. An accepted socket has its listener's [Windows]
  *   HVSOCKET_HIGH_VTL            only 0: there are no VTLs here
  *   HVSOCKET_CARRIER             enum hv_carrier: which way data may go, from now on. What $HVSOCK_CARRIER says (auto,
  *                                unix or shm) where this was not set [hvsock]

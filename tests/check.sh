@@ -52,7 +52,7 @@ if build build ''; then
         # shellcheck disable=SC2086
         run plain build $selection
         if command -v valgrind >/dev/null; then
-                HVSOCK_TEST_TIME_FACTOR=20 run valgrind build --no-suite long --suite base --suite wire --suite broker \
+                HVSOCK_TEST_TIME_FACTOR=20 run valgrind build --no-suite long --suite base --suite wire --suite broker --suite vm-pure \
                         --wrap 'valgrind --quiet --trace-children=no --leak-check=full --errors-for-leak-kinds=definite,indirect --error-exitcode=99'
         else
                 skipped valgrind "valgrind is not installed"

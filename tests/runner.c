@@ -20,7 +20,8 @@
  * process of a test fails the test, wherever that process's stderr went. GCC's
  * UBSan heeds no log_path: it is looked for in the output.
  *
- * $HVSOCK_TEST_TIME_FACTOR multiplies the time limits (valgrind).
+ * $HVSOCK_TEST_TIME_FACTOR multiplies the time limits (valgrind). With
+ * $HVSOCK_TEST_OUTPUT the output of tests that pass is shown, too.
  */
 
 #include "test.h"
@@ -345,6 +346,8 @@ static bool run_test(const struct test *test, unsigned number) {
                 printf("ok %u - %s # SKIP %s\n", number, test->name, report->text);
         } else {
                 printf("ok %u - %s\n", number, test->name);
+                if (getenv("HVSOCK_TEST_OUTPUT"))
+                        print_comments(output);
         }
         fflush(stdout);
         close(output);

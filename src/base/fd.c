@@ -97,10 +97,10 @@ int packet_receive(int socket, void *packet, size_t size, int flags, size_t *ret
         return 0;
 }
 
-void mark_send(int fd, int type) {
+void mark_send(int fd, int type, bool is_ring) {
         cleanup(fd_closep) int mark_fd = eventfd(0, EFD_CLOEXEC);
         int all = INT_MAX, flags = type == SOCK_STREAM ? MSG_OOB | MSG_DONTWAIT : MSG_DONTWAIT;
-        size_t length = type == SOCK_STREAM ? 1 : 0;
+        size_t length = type == SOCK_STREAM || is_ring ? 1 : 0;
         if (mark_fd < 0)
                 return;
         int r = packet_send(fd, "", length, mark_fd, flags);

@@ -3,6 +3,7 @@
 
 /* Descriptors: closing, passing, and whole-file reads and writes. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -32,8 +33,11 @@ struct packet_credentials {
 int packet_receive(int socket, void *packet, size_t size, int flags, size_t *ret_length, int *ret_fd,
                    struct packet_credentials *ret_credentials);
 
-/* The mark of an abort, in a connected socket of this type: whoever reads it sees a reset. Safe after fork. */
-void mark_send(int socket, int socket_type);
+/*
+ * The mark of an abort, in a connected socket of this type: whoever reads it sees a reset. Among the tokens of a ring
+ * an empty packet would look like the end, so there it has a byte. Safe after fork.
+ */
+void mark_send(int socket, int socket_type, bool is_ring);
 
 /*
  * The address of a socket file that may lie deeper than sun_path is long: then it

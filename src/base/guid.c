@@ -66,6 +66,15 @@ int guid_parse_service(const char *text, GUID *ret_service_id) {
         return 0;
 }
 
+int guid_port(const GUID *service_id, uint32_t *ret_port) {
+        GUID template = HV_GUID_VSOCK_TEMPLATE;
+        template.Data1 = service_id->Data1;
+        if (service_id->Data1 > HV_PORT_MAX || !guid_equal(service_id, &template))
+                return -EINVAL;
+        *ret_port = service_id->Data1;
+        return 0;
+}
+
 void guid_format(const GUID *guid, char ret_text[HV_GUID_TEXT_SIZE]) {
         const uint8_t *tail = guid->Data4;
         snprintf(ret_text, HV_GUID_TEXT_SIZE, "%08x-%04x-%04x-%02x%02x-%02x%02x%02x%02x%02x%02x", guid->Data1, guid->Data2,

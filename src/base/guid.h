@@ -14,6 +14,8 @@
 int guid_parse(const char *text, GUID *ret_guid);
 /* A GUID, or "vsock:PORT". -ERANGE for a "vsock:" whose port is not from 0 to HV_PORT_MAX, -EINVAL for what is neither. */
 int guid_parse_service(const char *text, GUID *ret_service_id);
+/* The vsock port that a ServiceId stands for. -EINVAL: none. */
+int guid_port(const GUID *service_id, uint32_t *ret_port);
 void guid_format(const GUID *guid, char ret_text[HV_GUID_TEXT_SIZE]); /* lower case */
 #define GUID_HEX_SIZE 33
 void guid_format_hex(const GUID *guid, char ret_text[GUID_HEX_SIZE]); /* 32 digits, as printed but without dashes */

@@ -19,6 +19,7 @@ int broker_new(const uint8_t hash_key[16], const struct owner *owner, const stru
         list_init(&broker->listeners);
         list_init(&broker->channels);
         struct table *tables[] = {&broker->partitions,
+                                  &broker->partitions_by_cid,
                                   &broker->services,
                                   &broker->users,
                                   &broker->posts,
@@ -57,6 +58,7 @@ struct broker *broker_free(struct broker *broker) {
         if (broker->root)
                 free_tree(broker->root);
         table_deinit(&broker->partitions);
+        table_deinit(&broker->partitions_by_cid);
         table_deinit(&broker->services);
         table_deinit(&broker->users);
         table_deinit(&broker->posts);

@@ -17,6 +17,10 @@
  * broker_opened() makes the channel, or, when the kernel says the listener is
  * dead, broker_listener_gone() forgets it and the daemon routes again, or
  * broker_refused() counts the refusal. broker_closed() ends a channel.
+ *
+ * A VM's guest (REACH_VM) is one caller, uid 0 of its partition, whoever asks in
+ * it; what listens in it is known to nobody but itself, so that a route there has
+ * no listener, and the guest has the last word.
  */
 
 #include "broker/address.h"
@@ -50,7 +54,7 @@ enum direction { FROM_CONNECTOR, FROM_ACCEPTOR };
 struct channel {
         GUID ephemeral_id; /* unique; the key */
         struct partition *from, *to; /* the connector's and the acceptor's */
-        struct listener *listener;   /* NULL once the listener is gone */
+        struct listener *listener;   /* NULL once the listener is gone, and for one in a VM's guest */
         GUID service_id;
         GUID dialled_vm_id;
         struct service *service; /* whose counters it is in; NULL when unregistered */
@@ -129,7 +133,9 @@ struct connect_request {
 
 struct route {
         struct resolution resolution;
-        struct listener *listener;     /* set when allowed */
+        struct listener *listener;     /* set when allowed, unless `vm` is */
+        struct partition *vm;          /* set when allowed, and the VM's guest is to be asked at `port` */
+        uint32_t port;
         const struct service *service; /* NULL when unregistered */
 };
 

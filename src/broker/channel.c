@@ -57,20 +57,20 @@ no_memory:
 int broker_opened(struct broker *broker, const struct connect_request *request, const struct route *route,
                   const GUID *ephemeral_id, int64_t now_ms, struct channel **ret_channel) {
         const struct caller *caller = request->caller;
-        struct listener *listener = route->listener;
+        struct listener *listener = route->listener; /* of a VM's guest: none */
         struct channel *channel;
         int r = put_channel(broker,
                             &(struct channel){.ephemeral_id = *ephemeral_id,
                                               .from = caller->partition,
-                                              .to = listener->partition,
+                                              .to = listener ? listener->partition : route->vm,
                                               .listener = listener,
                                               .service_id = request->service_id,
                                               .dialled_vm_id = request->vm_id,
                                               .from_pid = caller->pid,
                                               .from_uid = caller->uid,
-                                              .to_pid = listener->pid,
-                                              .to_uid = listener->uid,
-                                              .socket_type = listener->socket_type,
+                                              .to_pid = listener ? listener->pid : 0,
+                                              .to_uid = listener ? listener->uid : 0,
+                                              .socket_type = listener ? listener->socket_type : request->socket_type,
                                               .since_ms = now_ms},
                             &channel);
         if (r)

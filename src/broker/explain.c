@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* The well-known word, or "web01/db (GUID)"; the GUID alone when the caller must not learn whose it is. */
 static void describe_vm_id(const struct broker *broker, const GUID *vm_id, bool is_hidden, char *ret_text,
@@ -30,11 +31,14 @@ static void describe_caller(const struct caller *caller, char *ret_text, size_t 
         static const char *const kinds[] = {
                 [HV_PARTITION_HOST] = "host", [HV_PARTITION_VM] = "vm", [HV_PARTITION_CONTAINER] = "container"};
         char guid[HV_GUID_TEXT_SIZE], path[256], user[32] = "an unmapped user", process[32] = "";
+        bool is_guest = caller->partition->reach == REACH_VM; /* who asks in it, its kernel does not tell */
         partition_path(caller->partition, path, sizeof path);
         guid_format(&caller->partition->vm_id, guid);
-        if (caller->uid != CALLER_UNMAPPED)
+        if (is_guest)
+                strcpy(user, "a program of its guest");
+        else if (caller->uid != CALLER_UNMAPPED)
                 snprintf(user, sizeof user, "user %" PRIu32, caller->uid);
-        if (caller->pid) /* a connect that is only supposed has no process */
+        if (caller->pid && !is_guest) /* a connect that is only supposed has no process */
                 snprintf(process, sizeof process, "process %" PRIu32 " of ", caller->pid);
         snprintf(ret_text, size, "%s %s (%s), %s%s", kinds[caller->partition->kind], path, guid, process, user);
 }

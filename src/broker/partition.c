@@ -33,6 +33,27 @@ static bool kind_can_stand(enum hv_partition_kind kind, const struct partition *
         return false;
 }
 
+bool hybrid_path_is_valid(const char *path) {
+        return path[0] == '/' && path[1] && strnlen(path, HYBRID_PATH_SIZE) < HYBRID_PATH_SIZE &&
+               service_name_is_valid(path);
+}
+
+/* Whether what is said of a VM is said of one, and can be. */
+static bool reach_is_valid(const struct partition_definition *definition) {
+        if (definition->reach != REACH_VM)
+                return !definition->cid && !*definition->hybrid && !*definition->vmm_user;
+        return definition->kind == HV_PARTITION_VM &&
+               (!definition->cid || (definition->cid >= CID_FIRST && definition->cid <= CID_LAST)) &&
+               (!*definition->hybrid || hybrid_path_is_valid(definition->hybrid));
+}
+
+static uint64_t free_cid(const struct broker *broker) {
+        uint64_t cid = CID_FIRST;
+        while (partition_by_cid(broker, cid))
+                cid++;
+        return cid;
+}
+
 static bool has_label(const struct partition *partition, const char *label, size_t length) {
         return !strncmp(partition->label, label, length) && !partition->label[length];
 }
@@ -81,6 +102,21 @@ static int insert_child(struct broker *broker, struct partition *child) {
         return 0;
 }
 
+/* Into the tables and the tree, or into none of them. */
+static int insert(struct broker *broker, struct partition *partition) {
+        struct table *ids = &broker->partitions, *cids = &broker->partitions_by_cid;
+        int r = table_insert(ids, &partition->id_link, table_hash(ids, &partition->vm_id, sizeof partition->vm_id));
+        if (r)
+                return r;
+        if (partition->cid)
+                r = table_insert(cids, &partition->cid_link, table_hash(cids, &partition->cid, sizeof partition->cid));
+        if (!r && partition->parent && (r = insert_child(broker, partition)) && partition->cid)
+                table_remove(cids, &partition->cid_link);
+        if (r)
+                table_remove(ids, &partition->id_link);
+        return r;
+}
+
 int partition_add(struct broker *broker, const struct partition_definition *definition,
                   struct partition **ret_partition) {
         bool root = definition->kind == HV_PARTITION_HOST;
@@ -90,9 +126,10 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
         if (!root && !parent)
                 return -ENOENT;
         if (!kind_can_stand(definition->kind, parent) ||
-            (definition->passthru && definition->kind != HV_PARTITION_CONTAINER))
+            (definition->passthru && definition->kind != HV_PARTITION_CONTAINER) || !reach_is_valid(definition))
                 return -EINVAL;
         if (partition_by_id(broker, &definition->vm_id) || (root && broker->root) ||
+            partition_by_cid(broker, definition->cid) ||
             (parent && child_by_label(broker, parent, definition->label, strlen(definition->label))))
                 return -EEXIST;
         if (broker->partitions.count >= PARTITIONS_MAX || (parent && parent->depth >= PARTITION_DEPTH_MAX))
@@ -108,15 +145,16 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
         partition->running = definition->reach == REACH_LOCAL;
         partition->passthru = definition->passthru;
         partition->sees_siblings = definition->sees_siblings;
+        if (definition->reach == REACH_VM)
+                partition->cid = definition->cid ? definition->cid : free_cid(broker);
+        memcpy(partition->hybrid, definition->hybrid, sizeof partition->hybrid);
+        memcpy(partition->vmm_user, definition->vmm_user, sizeof partition->vmm_user);
         partition->parent = parent;
         partition->depth = parent ? parent->depth + 1 : 1;
         list_init(&partition->children);
         list_init(&partition->sibling_link);
         list_init(&partition->listeners);
-        uint64_t hash = table_hash(&broker->partitions, &partition->vm_id, sizeof partition->vm_id);
-        int r = table_insert(&broker->partitions, &partition->id_link, hash);
-        if (!r && parent && (r = insert_child(broker, partition)))
-                table_remove(&broker->partitions, &partition->id_link);
+        int r = insert(broker, partition);
         if (r) {
                 free(partition);
                 return r;
@@ -134,6 +172,8 @@ int partition_remove(struct broker *broker, struct partition *partition) {
             partition->client_count)
                 return -EBUSY;
         table_remove(&broker->partitions, &partition->id_link);
+        if (partition->cid)
+                table_remove(&broker->partitions_by_cid, &partition->cid_link);
         order_remove(&broker->children_in_order, place_of(broker, partition));
         list_unlink(&partition->sibling_link);
         free(partition);
@@ -145,6 +185,16 @@ struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id
         for (struct table_link *link = NULL; (link = table_find(&broker->partitions, hash, link));) {
                 struct partition *partition = container_of(link, struct partition, id_link);
                 if (guid_equal(&partition->vm_id, vm_id))
+                        return partition;
+        }
+        return NULL;
+}
+
+struct partition *partition_by_cid(const struct broker *broker, uint64_t cid) {
+        uint64_t hash = table_hash(&broker->partitions_by_cid, &cid, sizeof cid);
+        for (struct table_link *link = NULL; (link = table_find(&broker->partitions_by_cid, hash, link));) {
+                struct partition *partition = container_of(link, struct partition, cid_link);
+                if (partition->cid == cid)
                         return partition;
         }
         return NULL;

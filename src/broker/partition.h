@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "broker/counters.h"
+#include "broker/limits.h"
 #include <hvsock.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,13 +27,16 @@ struct partition {
         char label[HV_LABEL_SIZE];
         enum hv_partition_kind kind;
         enum partition_reach reach;
-        bool running;       /* always true for REACH_LOCAL */
+        bool running;       /* always true for REACH_LOCAL; of a VM: its guest's driver takes packets */
         bool passthru;      /* a container that may stand in its VM's place */
         bool sees_siblings; /* two siblings that both have this may address each other */
         struct partition *parent; /* NULL on the root */
         struct list children;     /* of partition.sibling_link, in order of label */
         struct list sibling_link;
-        struct table_link id_link;
+        uint64_t cid;                  /* with REACH_VM, from CID_FIRST to CID_LAST; else 0 */
+        char hybrid[HYBRID_PATH_SIZE]; /* with REACH_VM: the VMM's own socket; "": it comes as a vhost-user front-end */
+        char vmm_user[VMM_USER_SIZE];  /* with REACH_VM: who runs its VMM, and gets its socket; "": the broker's user */
+        struct table_link id_link, cid_link;
         struct list listeners;    /* of listener.partition_link */
         unsigned depth;           /* 1 on the root */
         uint32_t listener_count, client_count;
@@ -50,14 +54,18 @@ struct partition_definition {
         enum partition_reach reach;
         bool passthru;
         bool sees_siblings;
+        uint64_t cid; /* 0 with REACH_VM: the first that is free */
+        char hybrid[HYBRID_PATH_SIZE];
+        char vmm_user[VMM_USER_SIZE];
 };
 
 struct broker;
 
 /*
  * A host is the root, a VM stands in a host or a VM, a container anywhere. 0; -EINVAL bad label, well-known VmId,
- * kind that cannot stand there, passthru but no container; -EEXIST VmId or label taken, or a second root;
- * -ENOENT no such parent; -ENOSPC PARTITIONS_MAX or PARTITION_DEPTH_MAX; -ENOMEM.
+ * kind that cannot stand there, passthru but no container, REACH_VM but no VM, a CID or a hybrid path that cannot be,
+ * or these or a user without REACH_VM; -EEXIST VmId, label or CID taken, or a second root; -ENOENT no such parent;
+ * -ENOSPC PARTITIONS_MAX or PARTITION_DEPTH_MAX; -ENOMEM. What the definition leaves open is in the partition.
  */
 int partition_add(struct broker *broker, const struct partition_definition *definition,
                   struct partition **ret_partition);
@@ -65,6 +73,10 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
 int partition_remove(struct broker *broker, struct partition *partition);
 
 struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id);
+/* Of the whole world: whether a caller may address it, broker_route() says. */
+struct partition *partition_by_cid(const struct broker *broker, uint64_t cid);
+/* Absolute, printable, and short enough. */
+bool hybrid_path_is_valid(const char *path);
 /*
  * A GUID; or a path of labels ("web01/db") from `from`, whose own label may begin it. NULL if none. The words parent,
  * loopback, … are not names.

@@ -5,7 +5,8 @@
  *
  * Of several reasons to refuse, the first in the order of this function is the
  * one that callers are told: the address, registration, disabled, permission, a
- * VM that is not running, listeners, the socket's type, quotas.
+ * VM that is not running, listeners, the socket's type, quotas. Who listens in a
+ * VM's guest, and with which type, the guest alone can say.
  */
 
 #include "base/guid.h"
@@ -18,7 +19,7 @@ static bool is_over_quota(const struct broker *broker, const struct caller *call
         const struct user *user = user_find(broker, caller->uid, caller->partition);
         return caller->partition->opened_count >= quotas->channels_per_partition ||
                (user ? user->channels : 0) >= quotas->channels_per_user ||
-               listener->channel_count >= quotas->channels_per_listener;
+               (listener && listener->channel_count >= quotas->channels_per_listener);
 }
 
 struct verdict broker_route(const struct broker *broker, const struct connect_request *request,
@@ -34,6 +35,12 @@ struct verdict broker_route(const struct broker *broker, const struct connect_re
                 address_resolve(broker, caller->partition, &request->vm_id, request->passthru, resolution);
         if (verdict.error)
                 return verdict;
+        bool to_guest = resolution->target->reach == REACH_VM;
+        uint32_t port = 0;
+        if (to_guest && resolution->relation == RELATION_SELF) /* a guest talks to itself by itself */
+                return REFUSED(EADDRNOTAVAIL, RULE_UNKNOWN_PARTITION);
+        if (to_guest && guid_port(&request->service_id, &port) < 0)
+                return REFUSED(EADDRNOTAVAIL, RULE_NOT_A_PORT);
         if (!service && resolution->target != caller->partition)
                 return REFUSED(EACCES, RULE_NOT_REGISTERED);
         if (service && !service->definition.enabled)
@@ -42,6 +49,13 @@ struct verdict broker_route(const struct broker *broker, const struct connect_re
                 return REFUSED(EACCES, RULE_CONNECT_DENIED);
         if (!resolution->target->running)
                 return REFUSED(EHOSTUNREACH, RULE_NOT_RUNNING);
+        if (to_guest) {
+                if (is_over_quota(broker, caller, NULL))
+                        return REFUSED(ENOBUFS, RULE_QUOTA);
+                ret_route->vm = resolution->target;
+                ret_route->port = port;
+                return ALLOWED;
+        }
 
         enum rule why;
         bool wildcard_binds = !service || service->definition.wildcard_binds;

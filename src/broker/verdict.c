@@ -58,6 +58,9 @@ static const struct {
         [RULE_DESCRIPTOR] = {"descriptor", "what was lent is no socket that can be bound or connected in this way", ""},
         [RULE_ALREADY_NAMED] = {"already-named", "the socket has dialled another VmId before: a new one is needed", ""},
         [RULE_BROKER_FAILED] = {"broker-failed", "the broker could not do what it allowed", ""},
+        [RULE_NOT_A_PORT] = {"not-a-port",
+                             "a virtual machine has vsock ports, and the ServiceId is none: dial vsock:PORT",
+                             "hvsock id --service vsock:1024"},
 };
 _Static_assert(sizeof rules / sizeof *rules == RULE_COUNT, "every rule has a name");
 

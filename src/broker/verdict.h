@@ -37,6 +37,7 @@ enum rule {
         RULE_DESCRIPTOR = 23,         /* what was lent is no socket that can be bound or connected so; as the kernel says */
         RULE_ALREADY_NAMED = 24,      /* EINVAL: the socket dialled another VmId before */
         RULE_BROKER_FAILED = 25,      /* no memory, no room on the disk: as the kernel says */
+        RULE_NOT_A_PORT = 26,         /* EADDRNOTAVAIL: a VM's guest is dialled at ServiceIds of vsock ports only */
         RULE_COUNT,
 };
 

@@ -109,6 +109,10 @@ static void offer_kind(enum offers offers, const char *word) {
                 offer("unix", word);
                 offer("shm", word);
                 break;
+        case OFFERS_VMMS:
+                offer("qemu", word);
+                offer("cloud-hypervisor", word);
+                break;
         case OFFERS_VERBS:
                 offer_verbs("", word);
                 break;

@@ -13,12 +13,14 @@ static const char *service_of(struct json_object *object) {
         return *name ? name : field_text(object, "serviceId");
 }
 
-/* "nc[123]", or "" when nobody knows. */
+/* "nc[123]", "(guest)", or "" when nobody knows. */
 static void put_process(struct libscols_line *line, unsigned column, struct json_object *object,
-                        const char *command_key, const char *pid_key) {
+                        const char *command_key, const char *pid_key, const char *guest_key) {
         long long pid = field_int(object, pid_key);
         if (pid > 0)
                 listing_cell(line, column, "%s[%lld]", field_text(object, command_key), pid);
+        else if (field_bool(object, guest_key))
+                listing_cell(line, column, "(guest)");
 }
 
 static void put_state(struct libscols_line *line, struct json_object *object) {
@@ -38,7 +40,7 @@ static int put_listeners(struct json_object *part, void *listing) {
                 put_state(line, listener);
                 listing_cell(line, 1, "%s", *accepts_from ? accepts_from : field_text(listener, "vmId"));
                 listing_cell(line, 3, "%s", field_text(listener, "partitionPath"));
-                put_process(line, 4, listener, "command", "pid");
+                put_process(line, 4, listener, "command", "pid", "");
         }
         return EXIT_OK;
 }
@@ -50,8 +52,8 @@ static int put_channels(struct json_object *part, void *listing) {
                 put_state(line, channel);
                 listing_cell(line, 1, "%s", field_text(channel, "fromPath"));
                 listing_cell(line, 3, "%s", field_text(channel, "toPath"));
-                put_process(line, 2, channel, "fromCommand", "fromPid");
-                put_process(line, 4, channel, "toCommand", "toPid");
+                put_process(line, 2, channel, "fromCommand", "fromPid", "fromGuest");
+                put_process(line, 4, channel, "toCommand", "toPid", "toGuest");
                 listing_cell(line, 7, "%s", field_text(channel, "carrier"));
         }
         return EXIT_OK;
@@ -106,6 +108,6 @@ const struct verb verb_ls = {
         .details = "FROM is, of a listener, whom it accepts from; of a channel, who connected. TO-PROCESS is\n"
                    "who listens; it may have handed the channel to another. \"remaining\" channels belong to a\n"
                    "disabled service; \"ended\" ones are shut down and not closed yet. A channel without AGE is\n"
-                   "older than this hvsockd.",
+                   "older than this hvsockd. (guest) is a program in a virtual machine: which one, its kernel knows.",
         .options = options,
         .run = run_ls};

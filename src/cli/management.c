@@ -78,6 +78,8 @@ static int tell_refusal(const char *method, const char *file, const char *error,
                 snprintf(why, sizeof why, "there is such a %s already", what);
                 snprintf(show, sizeof show, "hvsock service show %s", quoted(thing));
                 next = is_service ? show : next; /* a label alone finds no partition in another */
+                if (strcmp(what, "CID") == 0)
+                        next = "hvsock vm list";
         } else if (strcmp(name, "InUse") == 0) {
                 snprintf(why, sizeof why, "it is in use: %s", field_text(parameters, "why"));
         } else if (strcmp(name, "Invalid") == 0) {

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 
-/* hvsock vm, hvsock container: the partitions of this world. */
+/* hvsock container; what hvsock vm has in common with it: removing, listing. */
 
 #include "cli/advice.h"
 #include "cli/listing.h"
 #include "cli/management.h"
-#include "cli/verb.h"
+#include "cli/partition.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int add_partition(const struct invocation *invocation, struct json_object *parameters) {
+int partition_add_as_told(const struct invocation *invocation, struct json_object *parameters) {
         add_text(parameters, "id", value_of(invocation, "uuid", value_of(invocation, "id", NULL)));
         add_flag(parameters, "siblings", is_given(invocation, "siblings"));
         struct json_object *reply;
@@ -27,12 +27,6 @@ static int add_partition(const struct invocation *invocation, struct json_object
         return r;
 }
 
-static int run_vm_add(const struct invocation *invocation) {
-        struct json_object *parameters = parameter("label", invocation->arguments[0]);
-        add_text(parameters, "kind", "vm");
-        return add_partition(invocation, parameters);
-}
-
 /* "web01/db" is a container "db" in "web01"; "db" is one on the host. */
 static int run_container_add(const struct invocation *invocation) {
         char *parent = strdup(invocation->arguments[0]), *slash = parent ? strrchr(parent, '/') : NULL;
@@ -43,26 +37,8 @@ static int run_container_add(const struct invocation *invocation) {
         add_text(parameters, "kind", "container");
         add_flag(parameters, "passthru", is_given(invocation, "passthru"));
         free(parent);
-        return add_partition(invocation, parameters);
+        return partition_add_as_told(invocation, parameters);
 }
-
-#define OPTION_SIBLINGS {"siblings", 0, NULL, "it and siblings that have this too may address each other"}
-
-static const struct verb_option vm_add_options[] = {
-        {"id", 0, "GUID", "this VmId, not a new one"},
-        {"uuid", 0, "GUID", "the same, by the name that hypervisors give it"},
-        OPTION_SIBLINGS,
-        OPTION_JSON,
-        OPTIONS_END,
-};
-
-const struct verb verb_vm_add = {.name = "vm add",
-                                 .synopsis = "NAME",
-                                 .summary = "add a virtual machine to this world; prints its VmId",
-                                 .options = vm_add_options,
-                                 .arguments_min = 1,
-                                 .arguments_max = 1,
-                                 .run = run_vm_add};
 
 static const struct verb_option container_add_options[] = {
         {"id", 0, "GUID", "this VmId, not a new one"},
@@ -81,8 +57,7 @@ const struct verb verb_container_add = {.name = "container add",
                                         .offers = {OFFERS_PARTITIONS},
                                         .run = run_container_add};
 
-/* `vm remove` removes no container, and the reverse: a slip of the name should not cost a partition. */
-static int get_of_kind(const char *name, const char *kind, struct json_object **ret_reply) {
+int partition_get(const char *name, const char *kind, struct json_object **ret_reply) {
         struct json_object *reply;
         int r = management_call("GetPartition", parameter("partition", name), &reply);
         if (r != EXIT_OK)
@@ -100,7 +75,7 @@ static int get_of_kind(const char *name, const char *kind, struct json_object **
 
 static int remove_of_kind(const char *name, const char *kind) {
         struct json_object *reply;
-        int r = get_of_kind(name, kind, &reply);
+        int r = partition_get(name, kind, &reply);
         if (r != EXIT_OK)
                 return r;
         r = management_call("RemovePartition", parameter("partition", field_text(field(reply, "partition"), "id")), NULL);
@@ -158,8 +133,9 @@ static int list_partitions(const struct invocation *invocation, const char *kind
                 json_object_put(reply);
                 return r;
         }
-        struct libscols_table *listing =
-                listing_new((const char *const[]){"NAME", "ID", "STATE", ">LISTENERS", ">CHANNELS", NULL});
+        bool is_vm = strcmp(kind, "vm") == 0;
+        struct libscols_table *listing = listing_new((const char *const[]){
+                "NAME", "ID", "STATE", ">LISTENERS", ">CHANNELS", is_vm ? ">CID" : NULL, NULL});
         for (size_t i = 0; i < json_object_array_length(chosen); i++) {
                 struct json_object *partition = json_object_array_get_idx(chosen, i);
                 struct json_object *counters = field(partition, "counters");
@@ -167,11 +143,12 @@ static int list_partitions(const struct invocation *invocation, const char *kind
                 listing_cell(line, 0, "%s", field_text(partition, "path"));
                 listing_cell(line, 1, "%s", field_text(partition, "id"));
                 listing_cell(line, 2, "%s", field_bool(partition, "running") ? "running" : "stopped");
-                listing_cell(line, 3, "%lld", (long long)field_int(counters, "listenersNow"));
+                partition_put_listeners(line, 3, partition);
                 listing_cell(line, 4, "%lld", (long long)field_int(counters, "channelsNow"));
+                if (partition_is_reached_as_vm(partition))
+                        listing_cell(line, 5, "%lld", (long long)field_int(partition, "cid"));
         }
         json_object_put(reply);
-        bool is_vm = strcmp(kind, "vm") == 0;
         return listing_print(listing, is_vm ? "virtual machines" : "containers",
                              is_vm ? "hvsock vm add '<NAME>'" : "hvsock container add '<NAME>'");
 }
@@ -198,17 +175,32 @@ const struct verb verb_container_list = {.name = "container list",
                                          .options = json_options,
                                          .run = run_container_list};
 
-static void print_partition(struct json_object *partition) {
+bool partition_is_reached_as_vm(struct json_object *partition) {
+        return strcmp(field_text(partition, "reach"), "vm") == 0;
+}
+
+void partition_put_listeners(struct libscols_line *line, unsigned column, struct json_object *partition) {
+        if (partition_is_reached_as_vm(partition))
+                listing_cell(line, column, "-");
+        else
+                listing_cell(line, column, "%lld", (long long)field_int(field(partition, "counters"), "listenersNow"));
+}
+
+void partition_print(struct json_object *partition, const char *state) {
         struct json_object *counters = field(partition, "counters");
         printf("Name       %s\n", printable(field_text(partition, "path")));
         printf("VmId       %s\n", printable(field_text(partition, "id")));
+        if (partition_is_reached_as_vm(partition))
+                printf("CID        %lld\n", (long long)field_int(partition, "cid"));
         printf("Parent     %s\n", printable(field_text(partition, "parent")));
-        printf("State      %s\n", field_bool(partition, "running") ? "running" : "stopped");
-        printf("Passthru   %s\n", field_bool(partition, "passthru") ? "yes" : "no");
+        printf("State      %s\n", printable(state));
+        if (strcmp(field_text(partition, "kind"), "container") == 0)
+                printf("Passthru   %s\n", field_bool(partition, "passthru") ? "yes" : "no");
         printf("Siblings   %s\n", field_bool(partition, "siblings") ? "yes" : "no");
         printf("Directory  %s\n", printable(field_text(partition, "directory")));
-        printf("Listeners  %lld now, %lld in all\n", (long long)field_int(counters, "listenersNow"),
-               (long long)field_int(counters, "listenersTotal"));
+        if (!partition_is_reached_as_vm(partition))
+                printf("Listeners  %lld now, %lld in all\n", (long long)field_int(counters, "listenersNow"),
+                       (long long)field_int(counters, "listenersTotal"));
         printf("Channels   %lld now, %lld in all\n", (long long)field_int(counters, "channelsNow"),
                (long long)field_int(counters, "channelsTotal"));
 }
@@ -221,40 +213,22 @@ static void print_mount_options(const char *directory) {
         printf("  systemd-nspawn --bind-ro=%s:/run/hvsock -D '<TREE>'\n", directory);
 }
 
-static int show_partition(const struct invocation *invocation, const char *kind) {
+static int run_container_show(const struct invocation *invocation) {
         struct json_object *reply;
-        int r = get_of_kind(invocation->arguments[0], kind, &reply);
+        int r = partition_get(invocation->arguments[0], "container", &reply);
         if (r != EXIT_OK)
                 return r;
         if (is_given(invocation, "json")) {
                 r = print_json(reply);
         } else {
                 struct json_object *partition = field(reply, "partition");
-                print_partition(partition);
-                if (strcmp(kind, "container") == 0)
-                        print_mount_options(field_text(partition, "directory"));
+                partition_print(partition, "running");
+                print_mount_options(field_text(partition, "directory"));
                 r = finish_output();
         }
         json_object_put(reply);
         return r;
 }
-
-static int run_vm_show(const struct invocation *invocation) {
-        return show_partition(invocation, "vm");
-}
-
-static int run_container_show(const struct invocation *invocation) {
-        return show_partition(invocation, "container");
-}
-
-const struct verb verb_vm_show = {.name = "vm show",
-                                  .synopsis = "VM",
-                                  .summary = "show a virtual machine",
-                                  .options = json_options,
-                                  .arguments_min = 1,
-                                  .arguments_max = 1,
-                                  .offers = {OFFERS_VMS},
-                                  .run = run_vm_show};
 
 const struct verb verb_container_show = {
         .name = "container show",

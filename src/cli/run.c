@@ -15,6 +15,7 @@
 #include "base/fd.h"
 #include "cli/execute.h"
 #include "cli/management.h"
+#include "cli/partition.h"
 #include "cli/run_namespace.h"
 #include "cli/verb.h"
 #include <errno.h>
@@ -61,6 +62,11 @@ static int run_run(const struct invocation *invocation) {
         int r = management_call("GetPartition", parameter("partition", invocation->arguments[0]), &reply);
         if (r != EXIT_OK)
                 return own_failure(r);
+        if (partition_is_reached_as_vm(field(reply, "partition"))) {
+                json_object_put(reply);
+                return fail(EXIT_OWN, invocation->arguments[0], "its programs run in its guest, and are started there",
+                            "hvsock tree");
+        }
         r = management_call("GetWorld", NULL, &world);
         if (r != EXIT_OK) {
                 json_object_put(reply);

@@ -4,7 +4,7 @@
 
 #include "cli/listing.h"
 #include "cli/management.h"
-#include "cli/verb.h"
+#include "cli/partition.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +32,7 @@ static int print_tree(struct json_object *reply) {
                 listing_cell(lines[i], 1, "%s", field_text(partition, "kind"));
                 listing_cell(lines[i], 2, "%s", field_text(partition, "id"));
                 listing_cell(lines[i], 3, "%s", field_bool(partition, "running") ? "running" : "stopped");
-                listing_cell(lines[i], 4, "%lld", (long long)field_int(counters, "listenersNow"));
+                partition_put_listeners(lines[i], 4, partition);
                 listing_cell(lines[i], 5, "%lld", (long long)field_int(counters, "channelsNow"));
         }
         free(lines);

@@ -24,6 +24,7 @@ enum offers {
         OFFERS_COMMAND, /* this word and all after it are a command line */
         OFFERS_SHELLS,
         OFFERS_CARRIERS,
+        OFFERS_VMMS,
         OFFERS_VERBS,
 };
 

@@ -61,6 +61,8 @@ static int run_why(const struct invocation *invocation) {
                        colour(COLOUR_NONE), printable(field_text(reply, "text")));
                 if (!allowed)
                         printf("  the caller is told: %s\n", printable(field_text(reply, "error")));
+                if (allowed && *field_text(reply, "guest"))
+                        printf("  whether it listens there, the guest of %s says\n", printable(field_text(reply, "guest")));
                 if (*next)
                         printf("  try: %s\n", printable(next));
                 r = finish_output();

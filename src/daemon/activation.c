@@ -261,7 +261,7 @@ static void start(struct on_demand *on_demand, struct spawn *request) {
                         (void)text_expected(failure.cause, "%s", strerror(-r));
                 log_stranger(LOG_LEVEL_ERROR, "cannot start service %s: %s", on_demand->used.name, failure.cause);
                 if (request->connection_fd >= 0)
-                        mark_send(request->connection_fd, SOCK_STREAM);
+                        mark_send(request->connection_fd, SOCK_STREAM, false);
                 on_demand_failed(on_demand, &failure, true);
         } else {
                 watch(on_demand);

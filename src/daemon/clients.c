@@ -11,6 +11,8 @@
 #include "daemon/probe.h"
 #include "daemon/receive.h"
 #include "daemon/watchdog.h"
+#include "daemon/vm_connect.h"
+#include "daemon/vm_parked.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -72,10 +74,23 @@ void process_release(struct world *world, struct process *process) {
         free(process);
 }
 
+struct client *client_beside(const struct client *client) {
+        list_for_each(link, &client->world->clients->all) {
+                struct client *other = container_of(link, struct client, link);
+                if (other != client && other->process == client->process && other->caller.uid == client->caller.uid &&
+                    other->caller.gid == client->caller.gid)
+                        return other;
+        }
+        return NULL;
+}
+
 /* A connection that is `drained`, and whose peer sends no more, has nothing queued and closes at once. */
 static void client_close(struct client *client, bool drained) {
         struct world *world = client->world;
         int fd = client->source.fd;
+        if (client->parked)
+                vm_connect_abandon(client->parked);
+        vm_parked_leave(client);
         loop_remove(world->loop, &client->source);
         if (drained)
                 fd_close(fd);
@@ -125,7 +140,14 @@ static int client_serve(struct client *client) {
 
 static int client_dispatch(struct source *source, uint32_t events) {
         struct client *client = container_of(source, struct client, source);
+        if (client->parked) {
+                if (events & (EPOLLHUP | EPOLLERR))
+                        client_close(client, false);
+                return 0;
+        }
         int r = client_serve(client);
+        if (client->parked)
+                return loop_modify(client->world->loop, source, 0);
         if (r == 0 || r == -EAGAIN || r == -EINTR)
                 return 0;
         if (r == -EPROTO || r == -EPROTONOSUPPORT || r == -EPERM)
@@ -133,6 +155,15 @@ static int client_dispatch(struct source *source, uint32_t events) {
                              client->caller.partition->label, strerror(-r));
         client_close(client, r == -ESHUTDOWN);
         return 0;
+}
+
+void client_answer_connect(struct client *client, const struct wire_request *request, int fd,
+                           const struct verdict *verdict, const GUID *ephemeral_id) {
+        int r = request_answer_connect(client, request, fd, verdict, ephemeral_id);
+        if (!r)
+                r = loop_modify(client->world->loop, &client->source, EPOLLIN);
+        if (r < 0)
+                client_close(client, false);
 }
 
 static uint32_t mapped(const struct world *world, uint32_t id) {
@@ -144,8 +175,15 @@ static int peer_groups(int fd, uint32_t *groups, socklen_t *size) {
         return getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, size) < 0 ? -errno : 0;
 }
 
-static int client_new(struct world *world, struct partition *partition, int fd, const struct ucred *peer,
-                      struct client **ret) {
+static struct ucred peer_of(int fd) {
+        struct ucred peer = {.uid = OVERFLOW_ID, .gid = OVERFLOW_ID};
+        socklen_t size = sizeof peer;
+        (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+        return peer;
+}
+
+int client_new(struct world *world, struct partition *partition, int fd, struct client **ret) {
+        const struct ucred peer = peer_of(fd);
         socklen_t groups_size = 0;
         int r = peer_groups(fd, NULL, &groups_size);
         if (r < 0 && r != -ERANGE)
@@ -160,9 +198,9 @@ static int client_new(struct world *world, struct partition *partition, int fd, 
         client->world = world;
         client->caller = (struct caller){
                 .partition = partition,
-                .pid = (uint32_t)peer->pid,
-                .uid = mapped(world, peer->uid),
-                .gid = mapped(world, peer->gid),
+                .pid = (uint32_t)peer.pid,
+                .uid = mapped(world, peer.uid),
+                .gid = mapped(world, peer.gid),
                 .groups = client->groups,
                 .group_count = groups_size / sizeof client->groups[0],
         };
@@ -175,9 +213,9 @@ static int client_new(struct world *world, struct partition *partition, int fd, 
         return 0;
 }
 
-static int client_add(struct world *world, struct partition *partition, int fd, const struct ucred *peer) {
+static int client_add(struct world *world, struct partition *partition, int fd) {
         cleanup(freep) struct client *client = NULL;
-        int r = client_new(world, partition, fd, peer, &client);
+        int r = client_new(world, partition, fd, &client);
         if (r < 0)
                 return r;
         if (discard_is_clogged(&client->stranger))
@@ -206,8 +244,8 @@ static int client_add(struct world *world, struct partition *partition, int fd, 
         return 0;
 }
 
-/* Whether taking this descriptor leaves enough free: the kernel gives the lowest free number. */
-static bool leaves_room(int fd) {
+/* The kernel gives the lowest free number. */
+bool client_leaves_room(int fd) {
         struct rlimit limit;
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
                 return true;
@@ -215,10 +253,8 @@ static bool leaves_room(int fd) {
         return (rlim_t)fd + reserved < limit.rlim_cur;
 }
 
-/* What is not taken may have something queued already. */
-static void discard_connection(const struct world *world, const struct partition *partition, int fd,
-                               const struct ucred *peer) {
-        struct stranger stranger = stranger_of(partition, mapped(world, peer->uid));
+void client_discard(const struct world *world, const struct partition *partition, int fd) {
+        struct stranger stranger = stranger_of(partition, mapped(world, peer_of(fd).uid));
         discard(fd, &stranger);
 }
 
@@ -230,12 +266,9 @@ void client_accept(struct world *world, struct partition *partition, int listen_
                                 partitions_pause(world);
                         return;
                 }
-                struct ucred peer = {.uid = OVERFLOW_ID, .gid = OVERFLOW_ID};
-                socklen_t size = sizeof peer;
-                (void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
-                bool fits = leaves_room(fd);
-                if (!fits || client_add(world, partition, fd, &peer) < 0)
-                        discard_connection(world, partition, fd, &peer);
+                bool fits = client_leaves_room(fd);
+                if (!fits || client_add(world, partition, fd) < 0)
+                        client_discard(world, partition, fd);
                 if (!fits) {
                         partitions_pause(world);
                         return;

@@ -87,8 +87,9 @@ static int give_rested(struct client *client, int fd, struct connector_name *nam
         return 0;
 }
 
-static int give_new(struct client *client, int fd, struct connector_name *name, struct channel_shell *shell) {
-        int r = connector_name_seal(name, client->world, &client->caller.partition->vm_id);
+int connector_name_make(const struct world *world, const struct partition *partition, int fd,
+                        struct connector_name *name, struct channel_shell *shell) {
+        int r = connector_name_seal(name, world, &partition->vm_id);
         if (r < 0)
                 return r;
         shell_keep(shell, name);
@@ -116,7 +117,7 @@ static int recognise(struct client *client, int fd, struct connector_name *name)
 int connector_name_give(struct client *client, int fd, struct connector_name *name, struct channel_shell *shell) {
         int r = give_rested(client, fd, name, shell);
         if (r == -ENOENT)
-                r = give_new(client, fd, name, shell);
+                r = connector_name_make(client->world, client->caller.partition, fd, name, shell);
         if (r == -EINVAL) /* bind(2): it has a name */
                 r = recognise(client, fd, name);
         if (!r)

@@ -20,6 +20,9 @@
 uint64_t connector_tag(const struct connector_name *name, const struct world *world, const GUID *partition_id);
 /* Fills the random ephemeral ServiceId and the tag. */
 int connector_name_seal(struct connector_name *name, const struct world *world, const GUID *partition_id);
+/* The same, and binds the broker's own socket to it; the shell gets it, too. */
+int connector_name_make(const struct world *world, const struct partition *partition, int fd,
+                        struct connector_name *name, struct channel_shell *shell);
 
 /*
  * Names a lent socket. *name comes with all but its ephemeral ServiceId and tag;

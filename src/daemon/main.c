@@ -9,6 +9,7 @@
 #include "daemon/notify.h"
 #include "daemon/services.h"
 #include "daemon/world.h"
+#include "vm/holder.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -24,6 +25,7 @@
 struct arguments {
         struct world_options options;
         char config[PATH_MAX];
+        bool is_holder;
 };
 
 static const char help[] =
@@ -188,11 +190,12 @@ static int set_log_level(const char *word) {
 
 /* 1 when --help or --version said all there is to do. */
 static int parse(int argc, char **argv, struct arguments *arguments) {
-        enum { RUNTIME = 256, STATE, SERVICES, CONFIG, HOST_LABEL, LOG_LEVEL, VERSION, HELP };
+        enum { RUNTIME = 256, STATE, SERVICES, CONFIG, HOST_LABEL, LOG_LEVEL, HOLD, VERSION, HELP };
         static const struct option known[] = {
                 {"runtime", required_argument, NULL, RUNTIME},       {"state", required_argument, NULL, STATE},
                 {"services", required_argument, NULL, SERVICES},     {"config", required_argument, NULL, CONFIG},
                 {"host-label", required_argument, NULL, HOST_LABEL}, {"log-level", required_argument, NULL, LOG_LEVEL},
+                {"hold", no_argument, NULL, HOLD},
                 {"version", no_argument, NULL, VERSION},             {"help", no_argument, NULL, HELP},
                 {},
         };
@@ -221,6 +224,9 @@ static int parse(int argc, char **argv, struct arguments *arguments) {
                         break;
                 case LOG_LEVEL:
                         r = set_log_level(optarg);
+                        break;
+                case HOLD:
+                        arguments->is_holder = true;
                         break;
                 case VERSION:
                         puts("hvsockd " HVSOCK_VERSION);
@@ -288,6 +294,14 @@ static void raise_descriptor_limit(uint64_t *ret_old) {
         (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* A process that hvsockd starts, and that outlives it. */
+static int hold(void) {
+        uint64_t old;
+        signal(SIGPIPE, SIG_IGN);
+        raise_descriptor_limit(&old);
+        return holder_run(HOLDER_LISTEN_FD, &HOLDER_LIMITS) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int run(struct arguments *arguments) {
         struct world *world = NULL;
         struct signals signals = {};
@@ -323,6 +337,8 @@ int main(int argc, char **argv) {
         int r = parse(argc, argv, &arguments);
         if (r)
                 return r < 0 ? 2 : EXIT_SUCCESS;
+        if (arguments.is_holder)
+                return hold();
         if (fill(&arguments) < 0)
                 return EXIT_FAILURE;
         r = run(&arguments);

@@ -89,6 +89,8 @@ static struct json_object *json_of_channel(const struct world *world, const stru
         put_command(object, "fromCommand", channel->from_pid);
         put_int(object, "toPid", channel->to_pid);
         put_command(object, "toCommand", channel->to_pid);
+        put_bool(object, "fromGuest", channel->from->reach == REACH_VM);
+        put_bool(object, "toGuest", channel->to->reach == REACH_VM);
         put_int(object, "sinceMs", channel->since_ms);
         put_string(object, "state", state_of(channel));
         return object;

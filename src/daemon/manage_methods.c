@@ -78,6 +78,7 @@ static const struct method {
         {"io.hvsock.RemovePartition", true, manage_remove_partition},
         {"io.hvsock.ListPartitions", false, manage_list_partitions},
         {"io.hvsock.GetPartition", false, manage_get_partition},
+        {"io.hvsock.GetVm", false, manage_get_vm},
         {"io.hvsock.ListListeners", false, manage_list_listeners},
         {"io.hvsock.ListChannels", false, manage_list_channels},
         {"io.hvsock.Why", false, manage_why},

@@ -6,6 +6,7 @@
 
 #include "base/guid.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,22 +39,32 @@ struct partition *partition_after(const struct partition *partition) {
         return NULL;
 }
 
-static struct json_object *json_of_partition(const struct world *world, const struct partition *partition) {
+struct json_object *json_of_partition(const struct world *world, const struct partition *partition) {
         char directory[PATH_MAX], path[PATH_MAX + 16];
+        bool is_vm = partition->reach == REACH_VM;
         world_partition_directory(world, partition, directory);
-        snprintf(path, sizeof path, "%s/control", directory);
+        if (*partition->hybrid)
+                snprintf(path, sizeof path, "%s", partition->hybrid);
+        else
+                snprintf(path, sizeof path, "%s/%s", directory, is_vm ? "vhost-user" : "control");
 
         struct json_object *object = json_object_new_object();
         put_guid(object, "id", &partition->vm_id);
         put_string(object, "label", partition->label);
         put_path(object, "path", partition);
         put_string(object, "kind", kind_name(partition->kind));
-        put_string(object, "reach", partition->reach == REACH_VM ? "vm" : "local");
+        put_string(object, "reach", is_vm ? "vm" : "local");
         put_bool(object, "running", partition->running);
         if (partition->parent)
                 put_guid(object, "parent", &partition->parent->vm_id);
         put_bool(object, "passthru", partition->passthru);
         put_bool(object, "siblings", partition->sees_siblings);
+        if (is_vm)
+                put_int(object, "cid", (int64_t)partition->cid);
+        if (*partition->hybrid)
+                put_string(object, "hybrid", partition->hybrid);
+        if (*partition->vmm_user)
+                put_string(object, "user", partition->vmm_user);
         put_string(object, "directory", directory);
         put_string(object, "socket", path);
         put_int(object, "clients", partition->client_count);
@@ -70,15 +81,21 @@ static void reply_partition(struct request *request, const struct partition *par
 static void refuse_partition(struct request *request, const struct partition_definition *definition, int error) {
         switch (error) {
         case -EEXIST: {
-                char id[HV_GUID_TEXT_SIZE];
+                char id[HV_GUID_TEXT_SIZE], cid[32];
+                const struct broker *broker = request->world->broker;
                 guid_format(&definition->vm_id, id);
-                bool id_is_taken = partition_by_id(request->world->broker, &definition->vm_id);
-                request_exists(request, "partition", id_is_taken ? id : definition->label);
+                snprintf(cid, sizeof cid, "%" PRIu64, definition->cid);
+                if (partition_by_cid(broker, definition->cid))
+                        request_exists(request, "CID", cid);
+                else
+                        request_exists(request, "partition",
+                                       partition_by_id(broker, &definition->vm_id) ? id : definition->label);
                 return;
         }
         case -EINVAL:
                 request_invalid(request, "kind",
-                                "a VM in a host or a VM, or a container anywhere; passthru only for a container");
+                                "a VM in a host or a VM, or a container anywhere; passthru only for a container, reach "
+                                "vm only for a VM, cid, hybrid and user only with reach vm");
                 return;
         case -ENOSPC: {
                 const struct partition *parent = partition_by_id(request->world->broker, &definition->parent_vm_id);
@@ -92,8 +109,38 @@ static void refuse_partition(struct request *request, const struct partition_def
         }
 }
 
+/* How a partition is reached, into the definition. */
+static bool take_reach(struct request *request, const char *reach, int64_t cid, const char *hybrid, const char *user,
+                       struct partition_definition *definition) {
+        uint32_t uid;
+        if (strcmp(reach, "vm") == 0) {
+                definition->reach = REACH_VM;
+        } else if (strcmp(reach, "local") != 0) {
+                request_invalid(request, "reach", "local or vm");
+                return false;
+        }
+        if (cid && (cid < CID_FIRST || cid > CID_LAST)) {
+                request_invalid(request, "cid", "a number from 3 to 4294967294");
+                return false;
+        }
+        if (hybrid && !hybrid_path_is_valid(hybrid)) {
+                request_invalid(request, "hybrid", "an absolute path of at most 96 bytes");
+                return false;
+        }
+        if (user && (strlen(user) >= VMM_USER_SIZE || world_principal_lookup(PRINCIPAL_USER, user, &uid) < 0)) {
+                request_invalid(request, "user", "the name of a user of this machine");
+                return false;
+        }
+        definition->cid = (uint64_t)cid;
+        snprintf(definition->hybrid, sizeof definition->hybrid, "%s", hybrid ? hybrid : "");
+        snprintf(definition->vmm_user, sizeof definition->vmm_user, "%s", user ? user : "");
+        return true;
+}
+
 void manage_add_partition(struct request *request) {
         const char *label = NULL, *kind = NULL, *parent_name = NULL, *id = NULL;
+        const char *reach = "local", *hybrid = NULL, *user = NULL;
+        int64_t cid = 0;
         struct partition_definition definition = {.reach = REACH_LOCAL};
         const struct parameter parameters[] = {
                 {"label", PARAMETER_STRING, &label, .required = true},
@@ -102,6 +149,10 @@ void manage_add_partition(struct request *request) {
                 {"id", PARAMETER_STRING, &id},
                 {"passthru", PARAMETER_BOOL, &definition.passthru},
                 {"siblings", PARAMETER_BOOL, &definition.sees_siblings},
+                {"reach", PARAMETER_STRING, &reach},
+                {"cid", PARAMETER_INT, &cid},
+                {"hybrid", PARAMETER_STRING, &hybrid},
+                {"user", PARAMETER_STRING, &user},
         };
         if (!request_parameters(request, parameters, sizeof parameters / sizeof *parameters))
                 return;
@@ -127,6 +178,8 @@ void manage_add_partition(struct request *request) {
                         return;
                 }
         }
+        if (!take_reach(request, reach, cid, hybrid, user, &definition))
+                return;
         struct partition *parent = broker_root(request->world->broker);
         if (parent_name && !(parent = request_partition(request, parent_name)))
                 return;
@@ -153,10 +206,11 @@ void manage_remove_partition(struct request *request) {
         world_probe_all(request->world);
         char path[PATH_TEXT_SIZE];
         partition_path(partition, path, sizeof path);
-        const char *why = !partition->parent          ? "it is the host"
-                          : partition->listener_count ? "programs listen in it"
-                          : partition->channel_count  ? "channels of it are open"
-                                                      : "programs are connected to its socket";
+        const char *why = !partition->parent             ? "it is the host"
+                          : partition->listener_count    ? "programs listen in it"
+                          : partition->channel_count     ? "channels of it are open"
+                          : partition->reach == REACH_VM ? "its guest runs"
+                                                         : "programs are connected to its socket";
         int r = world_remove_partition(request->world, partition);
         if (r == 0) {
                 request_reply(request, NULL);
@@ -182,11 +236,13 @@ static struct json_object *next_partition(struct request *request, void *state) 
 void manage_list_partitions(struct request *request) {
         if (!request_parameters(request, NULL, 0))
                 return;
+        world_probe_all(request->world);
         const struct partition *at = broker_root(request->world->broker);
         request_list(request, "partitions", next_partition, &at);
 }
 
 void manage_get_partition(struct request *request) {
+        world_probe_all(request->world);
         const struct partition *partition = named_partition(request);
         if (partition)
                 reply_partition(request, partition);

@@ -6,8 +6,9 @@
  * and what answers it.
  *
  * manage.c accepts, reads, writes and enforces the limits; manage_methods.c has
- * the table of methods; manage_services.c, manage_partitions.c, manage_world.c,
- * manage_lists.c and manage_why.c answer; manage_monitor.c tells watchers what happens.
+ * the table of methods; manage_services.c, manage_partitions.c, manage_vms.c,
+ * manage_world.c, manage_lists.c and manage_why.c answer; manage_monitor.c tells
+ * watchers what happens.
  *
  * A handler answers exactly once: by request_reply(), by one of the errors or by
  * a list.
@@ -87,7 +88,10 @@ void manage_queued(struct manage_connection *connection, int result);
 struct json_object *json_of_counters(const struct counters *counters);
 /* Of one service; NULL: of all. */
 struct json_object *json_of_problems(const struct world *world, const struct service *service);
+struct json_object *json_of_partition(const struct world *world, const struct partition *partition);
 struct json_object *json_of_listener(const struct world *world, const struct listener *listener);
+/* "": nothing is wrong. */
+const char *problem_of_vm(struct world *world, const struct partition *partition);
 void put_service_name(const struct world *world, struct json_object *object, const GUID *service_id);
 void put_path(struct json_object *object, const char *key, const struct partition *partition);
 void put_command(struct json_object *object, const char *key, uint32_t pid);
@@ -107,6 +111,7 @@ void manage_add_partition(struct request *request);
 void manage_remove_partition(struct request *request);
 void manage_list_partitions(struct request *request);
 void manage_get_partition(struct request *request);
+void manage_get_vm(struct request *request);
 void manage_why(struct request *request);
 void manage_monitor(struct request *request);
 

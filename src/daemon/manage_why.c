@@ -92,6 +92,8 @@ static void reply_why(struct request *request, const struct connect_request *con
         put_guid(reply, "serviceId", &connect->service_id);
         if (route.listener)
                 json_object_object_add(reply, "listener", json_of_listener(request->world, route.listener));
+        if (route.vm)
+                put_path(reply, "guest", route.vm);
         request_reply(request, reply);
 }
 
@@ -123,6 +125,8 @@ void manage_why(struct request *request) {
         struct caller caller = {.partition = from,
                                 .uid = is_caller ? request->connection->uid : (uint32_t)uid,
                                 .gid = is_caller ? request->connection->gid : CALLER_UNMAPPED};
+        if (from->reach == REACH_VM) /* whoever asks in a guest */
+                caller.uid = 0;
         unsigned count = 0;
         uint32_t *groups = groups_given ? given_groups(groups_given, &count)
                            : is_caller  ? peer_groups(request->connection->fd, &count)

@@ -71,7 +71,19 @@ struct json_object *json_of_problems(const struct world *world, const struct ser
         return problems;
 }
 
-static struct json_object *problems_of(const struct world *world) {
+static void add_vm_problems(struct json_object *problems, struct world *world) {
+        for (const struct partition *at = broker_root(world->broker); at; at = partition_after(at)) {
+                const char *problem = at->reach == REACH_VM ? problem_of_vm(world, at) : "";
+                if (!*problem)
+                        continue;
+                char id[HV_GUID_TEXT_SIZE], fix[128];
+                guid_format(&at->vm_id, id);
+                snprintf(fix, sizeof fix, "hvsock vm show %s", id);
+                add_problem(problems, false, at->label, problem, fix);
+        }
+}
+
+static struct json_object *problems_of(struct world *world) {
         struct json_object *problems = json_of_problems(world, NULL);
         /* One whose file is gone is over; one whose file was mended is, at the next start. */
         for (const struct problem *problem = world->problems; problem; problem = problem->next)
@@ -90,13 +102,14 @@ static struct json_object *problems_of(const struct world *world) {
                 add_problem(problems, false, service->definition.name,
                             "more than one service bears this name, so it finds none", fix);
         }
+        add_vm_problems(problems, world);
         return problems;
 }
 
 void manage_get_world(struct request *request) {
         if (!request_parameters(request, NULL, 0))
                 return;
-        const struct world *world = request->world;
+        struct world *world = request->world;
         int64_t partitions = 0, services = 0, listeners = 0, channels = 0;
         world_probe_all(request->world);
         for (const struct partition *at = broker_root(world->broker); at; at = partition_after(at)) {

@@ -5,6 +5,7 @@
 #include "daemon/partition_file.h"
 #include "base/guid.h"
 #include "broker/key_file.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +57,36 @@ static int take_reach(const struct key *key, const char *value, void *member, co
         return 0;
 }
 
+static int take_cid(const struct key *key, const char *value, void *member, const void *context,
+                    char ret_expected[TEXT_EXPECTED_SIZE]) {
+        uint64_t cid = 0;
+        const char *digit = value;
+        while (*digit >= '0' && *digit <= '9' && cid <= CID_LAST)
+                cid = cid * 10 + (uint64_t)(*digit++ - '0');
+        if (*digit || cid < CID_FIRST || cid > CID_LAST)
+                return text_expected(ret_expected, "expected a number from %u to %u after Cid=, not \"%.40s\"",
+                                     CID_FIRST, CID_LAST, value);
+        *(uint64_t *)member = cid;
+        return 0;
+}
+
+static int take_hybrid(const struct key *key, const char *value, void *member, const void *context,
+                       char ret_expected[TEXT_EXPECTED_SIZE]) {
+        if (!hybrid_path_is_valid(value))
+                return text_expected(ret_expected, "expected an absolute path of at most %u bytes after Hybrid=, not "
+                                                   "\"%.40s\"", HYBRID_PATH_SIZE - 1, value);
+        strcpy(member, value);
+        return 0;
+}
+
+static int take_user(const struct key *key, const char *value, void *member, const void *context,
+                     char ret_expected[TEXT_EXPECTED_SIZE]) {
+        if (!*value || strlen(value) >= VMM_USER_SIZE || !service_name_is_valid(value))
+                return text_expected(ret_expected, "expected a user's name after User=, not \"%.40s\"", value);
+        strcpy(member, value);
+        return 0;
+}
+
 #define MEMBER(member) \
         offsetof(struct partition_definition, member), sizeof((struct partition_definition *)NULL)->member
 
@@ -67,6 +98,9 @@ static const struct key keys[] = {
         {"Reach", take_reach, MEMBER(reach)},
         {"Passthru", key_take_switch, MEMBER(passthru)},
         {"Siblings", key_take_switch, MEMBER(sees_siblings)},
+        {"Cid", take_cid, MEMBER(cid)},
+        {"Hybrid", take_hybrid, MEMBER(hybrid)},
+        {"User", take_user, MEMBER(vmm_user)},
 };
 #define KEY_COUNT (sizeof keys / sizeof *keys)
 _Static_assert(KEY_COUNT <= KEYS_MAX, "a key has its line");
@@ -85,23 +119,37 @@ int partition_parse(const GUID *vm_id, const char *text, size_t length, struct p
                 return text_expected(expected, "expected Kind= before the end");
         if ((definition.kind == HV_PARTITION_HOST) != guid_is_zero(&definition.parent_vm_id))
                 return text_expected(expected, "expected Parent=, unless Kind=host");
+        if ((definition.reach == REACH_VM) != (definition.cid != 0)) /* which does not change by itself */
+                return text_expected(expected, "expected Cid= with Reach=vm, and only with it");
+        if (definition.reach != REACH_VM && (*definition.hybrid || *definition.vmm_user))
+                return text_expected(expected, "expected Hybrid= and User= only with Reach=vm");
         *ret = definition;
         return 0;
 }
 
 size_t partition_format(const struct partition_definition *definition, char ret_text[PARTITION_TEXT_SIZE]) {
-        char parent[HV_GUID_TEXT_SIZE];
-        bool has_parent = !guid_is_zero(&definition->parent_vm_id);
+        char parent[HV_GUID_TEXT_SIZE], cid[32] = "";
         guid_format(&definition->parent_vm_id, parent);
-        return (size_t)snprintf(ret_text, PARTITION_TEXT_SIZE,
-                                "Format=1\n"
-                                "Label=%s\n"
-                                "Kind=%s\n"
-                                "%s%s%s"
-                                "Reach=%s\n"
-                                "Passthru=%s\n"
-                                "Siblings=%s\n",
-                                definition->label, kinds[definition->kind], has_parent ? "Parent=" : "",
-                                has_parent ? parent : "", has_parent ? "\n" : "", reaches[definition->reach],
-                                definition->passthru ? "yes" : "no", definition->sees_siblings ? "yes" : "no");
+        if (definition->cid)
+                snprintf(cid, sizeof cid, "%" PRIu64, definition->cid);
+        const struct {
+                const char *key, *value;
+        } lines[] = {
+                {"Format", "1"},
+                {"Label", definition->label},
+                {"Kind", kinds[definition->kind]},
+                {"Parent", guid_is_zero(&definition->parent_vm_id) ? "" : parent},
+                {"Reach", reaches[definition->reach]},
+                {"Passthru", definition->passthru ? "yes" : "no"},
+                {"Siblings", definition->sees_siblings ? "yes" : "no"},
+                {"Cid", cid},
+                {"Hybrid", definition->hybrid},
+                {"User", definition->vmm_user},
+        };
+        size_t length = 0;
+        for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+                if (*lines[i].value)
+                        length += (size_t)snprintf(ret_text + length, PARTITION_TEXT_SIZE - length, "%s=%s\n", lines[i].key,
+                                                   lines[i].value);
+        return length;
 }

@@ -14,6 +14,7 @@
 #include "daemon/clients.h"
 #include "daemon/definitions.h"
 #include "daemon/place.h"
+#include "daemon/vms.h"
 #include "daemon/watchdog.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -127,7 +128,7 @@ static int door_open(struct world *world, struct partition *partition) {
         if (!r)
                 r = change_page(directory_fd); /* a service may have been disabled while no broker ran */
         if (!r)
-                r = place_socket(directory_fd, "control", 0666, world->listeners_fd, &door->fd);
+                r = place_socket(directory_fd, "control", SOCK_SEQPACKET, 0666, world->listeners_fd, &door->fd);
         if (!r)
                 r = door_watch(door);
         if (r < 0) {
@@ -148,11 +149,27 @@ static void door_close(struct door *door) {
         free(door);
 }
 
+/* What comes in from a VM's guest comes through its front-end: it has no other socket. */
+static int vm_open(struct world *world, struct partition *partition) {
+        char path[PATH_MAX];
+        cleanup(fd_closep) int directory_fd = -1;
+        world_partition_directory(world, partition, path);
+        int r = place_directory(path, 0755, &directory_fd);
+        return r < 0 ? r : vm_attach(world, partition, directory_fd);
+}
+
+static int way_in_open(struct world *world, struct partition *partition) {
+        return partition->reach == REACH_VM ? vm_open(world, partition) : door_open(world, partition);
+}
+
 static void remove_directory(struct world *world, const char *guid) {
         cleanup(fd_closep) int fd = openat(world->runtime_fd, guid, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0) {
                 (void)unlinkat(fd, "control", 0);
                 (void)unlinkat(fd, "revocations", 0);
+                (void)unlinkat(fd, "vhost-user", 0);
+                (void)unlinkat(fd, VM_FRONT_END_MARK, 0);
+                (void)unlinkat(fd, "vsock", 0);
         }
         if (unlinkat(world->runtime_fd, guid, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 log_write(LOG_LEVEL_WARNING, "cannot remove %s/%s: %s", world->options.runtime, guid, strerror(errno));
@@ -166,9 +183,10 @@ int world_add_partition(struct world *world, const struct partition_definition *
                 r = partition_add(world->broker, &complete, &partition);
         if (r < 0)
                 return r;
+        complete.cid = partition->cid;
         r = definition_save(world->partitions->definitions_fd, &complete);
         if (!r)
-                r = door_open(world, partition);
+                r = way_in_open(world, partition);
         if (r < 0) {
                 (void)definition_remove(world->partitions->definitions_fd, &complete.vm_id);
                 (void)partition_remove(world->broker, partition);
@@ -184,15 +202,20 @@ int world_remove_partition(struct world *world, struct partition *partition) {
         world_probe_all(world);
         if (!list_is_empty(&partition->children))
                 return -ENOTEMPTY;
+        /* That a VMM with a socket of its own has ended shows at the next connect only. */
+        bool guest_runs = partition->reach == REACH_VM && partition->running && !*partition->hybrid;
         if (!partition->parent || !list_is_empty(&partition->listeners) || partition->client_count ||
-            partition->channel_count)
+            partition->channel_count || guest_runs)
                 return -EBUSY;
         int r = definition_remove(world->partitions->definitions_fd, &partition->vm_id);
         if (r < 0)
                 return r;
         char guid[HV_GUID_TEXT_SIZE];
         guid_format(&partition->vm_id, guid);
-        door_close(partition->shell);
+        if (partition->reach == REACH_VM)
+                vm_detach(world, partition);
+        else
+                door_close(partition->shell);
         remove_directory(world, guid);
         return partition_remove(world->broker, partition);
 }
@@ -242,7 +265,7 @@ static int definitions_add(struct world *world, const char *path, struct found *
                         if (r == -ENOMEM)
                                 return r;
                         if (!r) {
-                                r = door_open(world, partition);
+                                r = way_in_open(world, partition);
                                 if (r < 0)
                                         (void)partition_remove(world->broker, partition);
                         }

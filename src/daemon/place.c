@@ -53,12 +53,12 @@ int place_directory(const char *path, mode_t mode, int *ret_fd) {
 }
 
 /* In the working directory. */
-static int listen_here(const char *name, mode_t mode, int *ret_fd) {
+static int listen_here(const char *name, int socket_type, mode_t mode, int *ret_fd) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         int length = snprintf(address.sun_path, sizeof address.sun_path, ".%s.new", name);
         if (length >= (int)sizeof address.sun_path)
                 return -ENAMETOOLONG;
-        cleanup(fd_closep) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        cleanup(fd_closep) int fd = socket(AF_UNIX, socket_type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0 || (unlink(address.sun_path) < 0 && errno != ENOENT))
                 return -errno;
         mode_t old_mask = umask(0777 & ~mode);
@@ -71,11 +71,11 @@ static int listen_here(const char *name, mode_t mode, int *ret_fd) {
         return r;
 }
 
-int place_socket(int directory_fd, const char *name, mode_t mode, int working_fd, int *ret_fd) {
+int place_socket(int directory_fd, const char *name, int socket_type, mode_t mode, int working_fd, int *ret_fd) {
         int fd = -1;
         if (fchdir(directory_fd) < 0)
                 return -errno;
-        int r = listen_here(name, mode, &fd);
+        int r = listen_here(name, socket_type, mode, &fd);
         if (fchdir(working_fd) < 0) {
                 fd_close(fd);
                 return -errno;

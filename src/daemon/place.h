@@ -14,9 +14,9 @@
 int place_directory(const char *path, mode_t mode, int *ret_fd);
 
 /*
- * A listening SOCK_SEQPACKET socket `name` in the directory. It is made beside
+ * A listening, non-blocking socket `name` of this type in the directory. It is made beside
  * and renamed over what was there, so that nobody ever finds no socket. Passes
  * through the working directory, which is `working_fd` again afterwards: paths
  * may be longer than sun_path.
  */
-int place_socket(int directory_fd, const char *name, mode_t mode, int working_fd, int *ret_fd);
+int place_socket(int directory_fd, const char *name, int socket_type, mode_t mode, int working_fd, int *ret_fd);

@@ -9,6 +9,7 @@
 #include "daemon/doubt.h"
 #include "daemon/lend.h"
 #include "daemon/socket_dump.h"
+#include "daemon/vm_ports.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -65,6 +66,8 @@ bool listener_is_alive(const struct world *world, const struct listener *listene
 
 /* A bind that fails leaves the socket as it was, good for the next; one that succeeds uses it up. */
 static bool channel_is_alive(struct probe *probe, const struct channel_shell *shell) {
+        if (!shell->address_length) /* of a hybrid socket: its VM's thread tells its end */
+                return true;
         if (!is_seen(probe, shell))
                 return shell->process->client_count > 0;
         int type = shell->channel->socket_type;
@@ -93,6 +96,7 @@ int probe_add_listener(struct world *world, struct listener *listener, struct pr
         list_append(&process->listeners, &shell->process_link);
         list_init(&shell->suspect_link);
         listener->shell = shell;
+        vm_ports_changed(world);
         return 0;
 }
 
@@ -114,6 +118,7 @@ void listener_forget(struct world *world, struct listener *listener) {
         (void)unlink(address.sun_path);
         listener_shell_free(world, listener);
         broker_listener_gone(world->broker, listener);
+        vm_ports_changed(world);
         activation_address_free(world, &service_id);
 }
 
@@ -133,6 +138,9 @@ static void channel_shell_free(struct world *world, struct channel *channel) {
         if (!shell)
                 return;
         rings_forget(channel);
+        for (enum direction end = FROM_CONNECTOR; end <= FROM_ACCEPTOR; end++)
+                if (shell->vm_channels[end])
+                        shell->vm_channels[end]->channel = NULL;
         channel->shell = NULL;
         not_closed(shell);
         doubt_end(&world->probe->doubts, shell);

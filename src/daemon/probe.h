@@ -54,6 +54,7 @@ struct listener_shell {
 };
 
 struct doubtful_user;
+struct vm_channel;
 
 /* channel->shell. */
 struct channel_shell {
@@ -64,7 +65,8 @@ struct channel_shell {
         unsigned round;           /* of probing them all in which it was last in the kernel's list */
         uint64_t network;         /* cookie of the connector's network namespace */
         struct observed_ring rings[2]; /* by enum direction; rings.c's */
-        uint8_t address_length;
+        struct vm_channel *vm_channels[2]; /* by enum direction; ends that are in VMs' guests. vms.c's */
+        uint8_t address_length;   /* 0: it has no name */
         char name[1 + CONNECTOR_NAME_SIZE]; /* the connector's sun_path */
 };
 

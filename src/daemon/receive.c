@@ -8,15 +8,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
-int stranger_receive(int socket, struct stranger_packet *packet) {
-        struct iovec vector = {.iov_base = packet->bytes, .iov_len = sizeof packet->bytes};
+/* At most `size` bytes. *ret_has_credentials: the kernel told who sent it. */
+static int receive(int socket, size_t size, struct stranger_packet *packet, int *ret_flags, bool *ret_has_credentials) {
+        struct iovec vector = {.iov_base = packet->bytes, .iov_len = size};
         union {
                 struct cmsghdr header;
                 char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(STRANGER_DESCRIPTORS_MAX * sizeof(int))];
         } control;
         struct msghdr message = {
                 .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-        bool has_credentials = false;
+        *ret_has_credentials = false;
         packet->fd_count = 0;
         ssize_t length = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
         if (length < 0)
@@ -31,14 +32,27 @@ int stranger_receive(int socket, struct stranger_packet *packet) {
                         struct ucred told;
                         memcpy(&told, CMSG_DATA(header), sizeof told);
                         packet->credentials = (struct packet_credentials){(uint32_t)told.pid, told.uid, told.gid};
-                        has_credentials = true;
+                        *ret_has_credentials = true;
                 }
         }
+        packet->length = (size_t)length;
+        *ret_flags = message.msg_flags;
+        return 0;
+}
+
+int stranger_receive(int socket, struct stranger_packet *packet) {
+        bool has_credentials;
+        int flags, r = receive(socket, sizeof packet->bytes, packet, &flags, &has_credentials);
+        if (r < 0)
+                return r;
         /* The kernel tells the sender of every packet, so this is none: one without bytes is not taken for the end. */
         if (!has_credentials)
                 return -ESHUTDOWN;
-        if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || packet->fd_count > 1)
-                return -EPROTO;
-        packet->length = (size_t)length;
-        return 0;
+        return flags & (MSG_TRUNC | MSG_CTRUNC) || packet->fd_count > 1 ? -EPROTO : 0;
+}
+
+int stranger_receive_bytes(int socket, size_t size, struct stranger_packet *packet) {
+        bool has_credentials;
+        int flags, r = receive(socket, size, packet, &flags, &has_credentials);
+        return r < 0 ? r : packet->length == size ? 0 : -EPROTO;
 }

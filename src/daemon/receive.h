@@ -27,3 +27,5 @@ struct stranger_packet {
  * they are the caller's also on failure.
  */
 int stranger_receive(int socket, struct stranger_packet *ret_packet);
+/* So many bytes of a stream, which were peeked at; at most WIRE_PACKET_MAX. Descriptors as above. */
+int stranger_receive_bytes(int socket, size_t size, struct stranger_packet *ret_packet);

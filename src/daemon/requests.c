@@ -11,6 +11,8 @@
 #include "daemon/partitions.h"
 #include "daemon/penalty.h"
 #include "daemon/probe.h"
+#include "daemon/vm_channel.h"
+#include "daemon/vm_parked.h"
 #include "daemon/watchdog.h"
 #include <errno.h>
 #include <stdio.h>
@@ -83,9 +85,10 @@ static struct verdict serve_bind(struct client *client, const struct wire_reques
 }
 
 static struct verdict serve_connect(struct client *client, const struct wire_request *request, int fd,
-                                    struct wire_reply *reply) {
+                                    struct wire_reply *reply, bool *ret_is_parked) {
+        vm_parked_closed(client, request->closed, request->closed_count);
         probe_closed(client, request->closed, request->closed_count);
-        struct verdict verdict = lend_connect(client, request, fd, &reply->service_id);
+        struct verdict verdict = lend_connect(client, request, fd, &reply->service_id, ret_is_parked);
         if (!verdict.error)
                 reply->vm_id = request->vm_id;
         return verdict;
@@ -124,7 +127,8 @@ static int serve_resolve_service(struct client *client, const struct wire_reques
 }
 
 /* The requests that are judged: a verdict with an error has a rule. */
-static struct verdict judge(struct client *client, const struct wire_request *request, int fd, struct wire_reply *reply) {
+static struct verdict judge(struct client *client, const struct wire_request *request, int fd, struct wire_reply *reply,
+                            bool *ret_is_parked) {
         const struct broker *broker = client->world->broker;
         const struct verdict held_up = {.error = ENOBUFS, .rule = RULE_HELD_UP};
         if (fd >= 0 && penalty_lasts(client->world->penalties, &client->stranger, OFFENCE_CONNECT, loop_now_ms()))
@@ -133,7 +137,7 @@ static struct verdict judge(struct client *client, const struct wire_request *re
         case WIRE_BIND:
                 return fd < 0 ? lend_failed(-EBADF) : serve_bind(client, request, fd, reply);
         case WIRE_CONNECT:
-                return fd < 0 ? lend_failed(-EBADF) : serve_connect(client, request, fd, reply);
+                return fd < 0 ? lend_failed(-EBADF) : serve_connect(client, request, fd, reply, ret_is_parked);
         case WIRE_LISTEN:
                 return broker_listen(broker, &client->caller, &request->vm_id, &request->service_id);
         default:
@@ -154,8 +158,7 @@ static bool is_empty_socket(int fd) {
                getpeername(fd, &(struct sockaddr){}, &no_address) < 0 && errno == ENOTCONN;
 }
 
-/* A socket that was bound or connected, or is empty, is closed here, unless that made the loop wait before. */
-static void close_lent(struct client *client, int fd) {
+void request_close_lent(const struct client *client, int fd) {
         struct penalties *penalties = client->world->penalties;
         if (penalty_lasts(penalties, &client->stranger, OFFENCE_CLOSE, loop_now_ms()))
                 discard(fd, &client->stranger);
@@ -163,9 +166,20 @@ static void close_lent(struct client *client, int fd) {
                 penalty_impose(penalties, &client->stranger, OFFENCE_CLOSE, loop_now_ms());
 }
 
+/* To what was judged. */
+static int answer(struct client *client, const struct wire_request *request, int fd, const struct verdict *verdict,
+                  struct wire_reply *reply) {
+        if (fd >= 0 && (!verdict->error || is_empty_socket(fd)))
+                request_close_lent(client, fd);
+        else
+                discard(fd, &client->stranger);
+        if (verdict->error)
+                refuse(client, request, verdict, reply);
+        return reply_send(client, reply, -1);
+}
+
 int request_serve(struct client *client, const struct wire_request *request, int fd) {
         struct wire_reply reply = {.header = reply_header(&request->header)};
-        struct verdict verdict;
         if (client->refusal.error) {
                 discard(fd, &client->stranger);
                 refuse(client, request, &client->refusal, &reply);
@@ -184,19 +198,29 @@ int request_serve(struct client *client, const struct wire_request *request, int
         case WIRE_RESOLVE_SERVICE:
                 return serve_resolve_service(client, request, &reply);
         case WIRE_CLOSED:
+                vm_parked_closed(client, request->closed, request->closed_count);
                 probe_closed(client, request->closed, request->closed_count);
                 return 0;
         case WIRE_RING:
                 ring_told(client, request, fd);
                 discard(fd, &client->stranger);
                 return 0;
+        case WIRE_SUSPEND:
+                if (!vm_parked_survives(client, &request->service_id, request->flags & WIRE_SUSPEND_SURVIVES))
+                        vm_suspend_told(client, request);
+                return reply_send(client, &reply, -1);
         }
-        verdict = judge(client, request, fd, &reply);
-        if (fd >= 0 && (!verdict.error || is_empty_socket(fd)))
-                close_lent(client, fd);
-        else
-                discard(fd, &client->stranger);
-        if (verdict.error)
-                refuse(client, request, &verdict, &reply);
-        return reply_send(client, &reply, -1);
+        bool is_parked = false;
+        struct verdict verdict = judge(client, request, fd, &reply, &is_parked);
+        return is_parked ? 0 : answer(client, request, fd, &verdict, &reply);
+}
+
+int request_answer_connect(struct client *client, const struct wire_request *request, int fd,
+                           const struct verdict *verdict, const GUID *ephemeral_id) {
+        struct wire_reply reply = {.header = reply_header(&request->header)};
+        if (!verdict->error) {
+                reply.vm_id = request->vm_id;
+                reply.service_id = *ephemeral_id;
+        }
+        return answer(client, request, fd, verdict, &reply);
 }

@@ -11,6 +11,7 @@
 #include "daemon/partitions.h"
 #include "daemon/probe.h"
 #include "daemon/socket_dump.h"
+#include "daemon/vms.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -143,6 +144,7 @@ struct revoked revoke_service(struct world *world, const GUID *service_id) {
                 end_listener(world, listener);
                 revoked.listeners_ended++;
         }
+        vms_reset_service(world, service_id);
         revoke_find_ended(world);
         for (const struct channel *channel = NULL; (channel = broker_channel_next(broker, channel));)
                 revoked.channels_remaining += !channel->ended && guid_equal(&channel->service_id, service_id);

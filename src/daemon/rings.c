@@ -5,6 +5,7 @@
 #include "daemon/rings.h"
 
 #include "daemon/probe.h"
+#include "daemon/vms.h"
 #include "ring/memory.h"
 #include <sys/stat.h>
 
@@ -26,8 +27,12 @@ static void count(struct channel *channel, enum direction direction) {
 void rings_count(struct channel *channel) {
         if (!rings_of(channel))
                 return;
-        count(channel, FROM_CONNECTOR);
-        count(channel, FROM_ACCEPTOR);
+        const struct channel_shell *shell = channel->shell;
+        for (enum direction end = FROM_CONNECTOR; end <= FROM_ACCEPTOR; end++) {
+                count(channel, end);
+                if (shell->vm_channels[end])
+                        vm_channel_count(shell->vm_channels[end], end);
+        }
 }
 
 void rings_count_all(const struct world *world) {
@@ -53,11 +58,11 @@ void rings_forget(struct channel *channel) {
 }
 
 /* Within a partition, whoever connected, or bound the listener: both may have handed it on, to processes of their user. */
-static bool has_part(const struct client *client, const struct channel *channel, enum direction direction) {
+bool channel_has_part(const struct client *client, const struct channel *channel, enum direction end) {
         const struct caller *caller = &client->caller;
-        if (caller->partition != (direction == FROM_CONNECTOR ? channel->from : channel->to))
+        if (caller->partition != (end == FROM_CONNECTOR ? channel->from : channel->to))
                 return false;
-        return caller->uid == 0 || caller->uid == (direction == FROM_CONNECTOR ? channel->from_uid : channel->to_uid);
+        return caller->uid == 0 || caller->uid == (end == FROM_CONNECTOR ? channel->from_uid : channel->to_uid);
 }
 
 void ring_told(struct client *client, const struct wire_request *request, int fd) {
@@ -66,7 +71,7 @@ void ring_told(struct client *client, const struct wire_request *request, int fd
         const struct ring_header *header;
         struct stat status;
         if (!channel || !rings_of(channel) || channel->socket_type != (int)request->socket_type ||
-            !has_part(client, channel, direction))
+            !channel_has_part(client, channel, direction))
                 return;
         struct observed_ring *ring = &rings_of(channel)[direction];
         if (ring_observe(fd, &header) < 0)
@@ -92,9 +97,20 @@ static bool is_in_use(const struct observed_ring *ring) {
                atomic_load(&header->leaving) != RING_LEFT;
 }
 
+/* What an end sends goes through a ring: it, or the broker's own end of a guest's channel, says so. */
+static bool is_in_ring(const struct channel *channel, enum direction from) {
+        const struct channel_shell *shell = channel->shell;
+        enum direction to = from == FROM_CONNECTOR ? FROM_ACCEPTOR : FROM_CONNECTOR;
+        if (!shell)
+                return false;
+        const struct vm_channel *sender = shell->vm_channels[from], *receiver = shell->vm_channels[to];
+        return is_in_use(&shell->rings[from]) || (sender && atomic_load(&sender->traffic.is_ring_from_guest)) ||
+               (receiver && atomic_load(&receiver->traffic.is_ring_to_guest));
+}
+
 const char *channel_carrier(const struct channel *channel) {
         const struct observed_ring *rings = rings_of(channel);
-        bool connectors = rings && is_in_use(&rings[FROM_CONNECTOR]), acceptors = rings && is_in_use(&rings[FROM_ACCEPTOR]);
+        bool connectors = is_in_ring(channel, FROM_CONNECTOR), acceptors = is_in_ring(channel, FROM_ACCEPTOR);
         bool is_unknown = !channel->since_ms || /* it is older than this broker, which was not told then */
                           (rings && (rings[FROM_CONNECTOR].is_unseen || rings[FROM_ACCEPTOR].is_unseen));
         return connectors && acceptors ? "shm" : is_unknown ? "-" : connectors ? "shm>" : acceptors ? "<shm" : "unix";

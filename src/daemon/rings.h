@@ -22,6 +22,9 @@ struct observed_ring {
 /* WIRE_RING. The descriptor stays the caller's. Who has no part in the channel is not heard. */
 void ring_told(struct client *client, const struct wire_request *request, int fd);
 
+/* Whether a client may say something for this end of the channel. */
+bool channel_has_part(const struct client *client, const struct channel *channel, enum direction end);
+
 /* Brings a channel's counters up to date, or all. */
 void rings_count(struct channel *channel);
 void rings_count_all(const struct world *world);

@@ -137,7 +137,7 @@ static void give_up(const struct spawn *spawn, int report_fd, bool is_user) {
         struct spawn_failure failure = {.error = errno, .is_user = is_user};
         (void)!write(report_fd, &failure, sizeof failure);
         if (spawn->connection_fd >= 0)
-                mark_send(STDIN_FILENO, SOCK_STREAM);
+                mark_send(STDIN_FILENO, SOCK_STREAM, false);
         _exit(EXIT_FAILURE);
 }
 

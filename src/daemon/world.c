@@ -5,11 +5,13 @@
  * rooms, in the order in which they need each other.
  */
 
+#include "daemon/hold.h"
 #include "daemon/world.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/activation.h"
 #include "daemon/clients.h"
+#include "daemon/hold.h"
 #include "daemon/partitions.h"
 #include "daemon/place.h"
 #include "daemon/probe.h"
@@ -17,6 +19,7 @@
 #include "daemon/revoke.h"
 #include "daemon/services.h"
 #include "daemon/watchdog.h"
+#include "daemon/vms.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -93,8 +96,8 @@ static int open_directories(struct world *world) {
 }
 
 static int open_rooms(struct world *world) {
-        static int (*const rooms[])(struct world *) = {probe_open,      clients_open,  revoke_open, activation_open,
-                                                       partitions_open, services_open, recovery_run};
+        static int (*const rooms[])(struct world *) = {probe_open,      clients_open,    hold_open,   vms_open,      revoke_open,
+                                                       activation_open, partitions_open, hold_settle, services_open, recovery_run};
         for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++) {
                 int r = rooms[i](world);
                 if (r < 0)
@@ -131,6 +134,8 @@ struct world *world_close(struct world *world) {
         if (!world)
                 return NULL;
         activation_close(world);
+        vms_close(world);
+        hold_close(world);
         probe_close(world);
         clients_close(world);
         revoke_close(world);

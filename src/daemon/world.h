@@ -8,8 +8,8 @@
  * The broker (pure) decides; the rooms below do: partitions.c keeps definitions
  * and each partition's control socket, clients.c talks to libraries, lend_*.c
  * bind and connect the descriptors they lend, probe.c finds out who is still
- * alive, recovery.c finds what was open before a restart, services.c
- * reads drop-ins and watches them, revoke.c ends what a disabled service has
+ * alive, recovery.c finds what was open before a restart, vms.c and
+ * vm_*.c serve virtual machines, services.c reads drop-ins and watches them, revoke.c ends what a disabled service has
  * open, activation.c starts services on demand, manage.c serves the management
  * interface.
  *
@@ -17,6 +17,8 @@
  *   <runtime>/manage                           management socket, 0660
  *   <runtime>/lock                             held by the one broker of this runtime directory
  *   <runtime>/<guid>/control                   the partition's socket, 0666
+ *   <runtime>/<guid>/vhost-user                of a VM: where its VMM comes, 0660
+ *   <runtime>/<guid>/vsock                     of a VM: its hybrid socket, 0666
  *   <runtime>/<guid>/revocations               one page: a counter that changes when a service is disabled
  *   <runtime>/listeners/                       0700: the kernel names of listeners (wire/name.h)
  *   <state>/partitions/<guid>.conf             definitions
@@ -67,6 +69,8 @@ struct world {
         struct activation *activation;
         struct manage *manage;
         struct probe *probe;
+        struct hold *hold;
+        struct vms *vms;
 };
 
 /* 0 or a negative errno with the reason logged. A second broker on the same runtime directory is -EALREADY. */

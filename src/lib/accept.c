@@ -13,6 +13,7 @@
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/state.h"
+#include "lib/suspend.h"
 #include <hvsock.h>
 
 static bool is_listener(int fd) {
@@ -52,8 +53,10 @@ int hv_accept4(int fd, struct sockaddr *ret_address, socklen_t *length, int flag
                 return posix_result(-EINVAL);
         revocation_check();
         int accepted = accept_channel(fd, flags, &peer);
-        if (accepted >= 0)
+        if (accepted >= 0) {
+                suspend_accepted(fd, accepted);
                 (void)address_give(&peer.dial_back_vm_id, &peer.ephemeral_id, ret_address, length);
+        }
         return posix_result(accepted);
 }
 

@@ -23,10 +23,9 @@
  */
 
 #include "lib/channel.h"
+#include "ring/marks.h"
 #include <sys/uio.h>
 
-#define CARRIER_MESSAGES_BEFORE 64u  /* when a ring has paid for itself, measured: see bench/ */
-#define CARRIER_BYTES_BEFORE 262144u
 #define CARRIER_ASKED_BYTES_BEFORE 4096u /* in the first message already, when shared memory was asked for */
 
 /*
@@ -35,12 +34,6 @@
  * that stay in their sockets.
  */
 #define CARRIER_RINGS_MAX 2048u
-
-#define PACKET_OVERHEAD 32u /* how much smaller than the send buffer AF_UNIX wants a message to be; in a ring, too */
-
-#define CARRIER_TOKEN 'T'
-#define CARRIER_MARK 'R' /* with a descriptor that is no ring; an abort's is another */
-#define CARRIER_END 'E'  /* among tokens, where the sender said in the header that the ring ended: the stream goes on */
 
 /* This process made the socket, and has it to itself; or is about to close it. */
 void carrier_own(int fd);
@@ -78,24 +71,6 @@ int carrier_receive_begins(struct channel *channel);
  */
 int carrier_receive_ended(struct channel *channel, int fd, int ring_fd, bool is_marked, bool is_peeking);
 
-/*
- * A sender that is about to write into the ring says so in its header. 1: the
- * receiver has left; -EAGAIN: it is making up its mind.
- */
-static inline int carrier_enter_ring(struct ring_header *header) {
-        /* Who leaves the ring makes sure that either this store is seen, or the next load sees that it leaves. */
-        atomic_store_explicit(&header->words.is_sending, true, memory_order_relaxed);
-        atomic_signal_fence(memory_order_seq_cst);
-        uint32_t leaving = atomic_load_explicit(&header->leaving, memory_order_relaxed);
-        if (__builtin_expect(leaving == RING_NOT_LEFT, 1))
-                return 0;
-        atomic_store_explicit(&header->words.is_sending, false, memory_order_release);
-        return leaving == RING_LEFT ? 1 : -EAGAIN;
-}
-
-static inline void carrier_leave_ring(struct ring_header *header) {
-        atomic_store_explicit(&header->words.is_sending, false, memory_order_release);
-}
 /* A direction goes through the socket again; its lock is held. */
 void carrier_leave_sending(struct holder *holder, int fd);
 void carrier_leave_receiving(struct holder *holder, int fd);

@@ -4,6 +4,8 @@
  * hv_connect(). The broker names the socket and connects it, so that when its
  * answer is there, so is the channel. The socket is lent non-blocking: the broker
  * would have to make it so itself, and every other client waits for the broker.
+ * Only what has to wait for a guest, and must not, goes on behind the answer: see
+ * parked.h.
  */
 
 #include "lib/address.h"
@@ -11,9 +13,11 @@
 #include "lib/closed.h"
 #include "lib/control.h"
 #include "lib/hint.h"
+#include "lib/parked.h"
 #include "lib/posix.h"
 #include "lib/refusal.h"
 #include "lib/state.h"
+#include "lib/suspend.h"
 #include <fcntl.h>
 #include <hvsock.h>
 #include <sys/ioctl.h>
@@ -58,10 +62,14 @@ static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struc
                 (void)ioctl(fd, FIONBIO, &yes);
         else if (!timeout_ms || timeout_ms > HV_CONNECT_NONBLOCKING_MS)
                 timeout_ms = HV_CONNECT_NONBLOCKING_MS;
+        if (blocks)
+                request->flags &= ~WIRE_CONNECT_SURVIVES_PAUSE;
+        else
+                request->flags |= WIRE_CONNECT_MAY_PARK;
         int r = control_ask(request, fd, timeout_ms, ret_reply);
         if (blocks)
                 (void)ioctl(fd, FIONBIO, &no);
-        else if (!r)
+        else if (!r && !(r = parked_result(fd)))
                 give_edge(fd);
         return r;
 }
@@ -74,15 +82,24 @@ static int ask(int fd, int type, const SOCKADDR_HV *address, struct wire_reply *
                 .vm_id = address->VmId,
                 .service_id = address->ServiceId,
                 .socket_type = (uint32_t)type,
-                .flags = state.flags & STATE_PASSTHRU ? WIRE_CONNECT_PASSTHRU : 0,
+                .flags = (state.flags & STATE_PASSTHRU ? WIRE_CONNECT_PASSTHRU : 0) |
+                         (state.flags & STATE_CONNECTED_SUSPEND ? WIRE_CONNECT_SURVIVES_PAUSE : 0),
         };
         closed_take(&request);
         int r = lend(fd, &request, state.connect_timeout_ms, ret_reply);
         if (ret_reply->header.type != (WIRE_CONNECT | WIRE_REPLY)) /* a refused hello's has another */
                 closed_give_back(&request);
-        if (!r)
+        if (!r || r == -EINPROGRESS)
                 hint_set(fd, ret_reply->header.type ? HINT_CONNECTOR : HINT_NONE, &ret_reply->service_id);
         return r;
+}
+
+/* A socket that is connected, or was: what became of a connect that was under way, told once. */
+static int connect_again(int fd) {
+        int r = parked_result(fd);
+        if (r == -EINPROGRESS)
+                return -EALREADY;
+        return !state_take(fd, STATE_CONNECTING) ? -EISCONN : r;
 }
 
 static int connect_socket(int fd, const struct sockaddr *address, socklen_t length) {
@@ -93,6 +110,8 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
         int r = address_take(address, length, &asked);
         if (!r && !hint_is_new_stream(fd))
                 r = unconnected_type(fd, &type);
+        if (r == -EISCONN)
+                return connect_again(fd);
         if (r < 0)
                 return r;
         r = ask(fd, type, &asked, &reply);
@@ -103,11 +122,18 @@ static int connect_socket(int fd, const struct sockaddr *address, socklen_t leng
                 if (type != asked_as)
                         r = ask(fd, type, &asked, &reply);
         }
-        if (r < 0)
-                refusal_keep(&reply);
-        else
+        if (r == -EINPROGRESS) {
+                (void)state_set(fd, STATE_CONNECTING);
                 carrier_own(fd);
-        return r;
+                return r;
+        }
+        if (r < 0) {
+                refusal_keep(&reply);
+                return r;
+        }
+        carrier_own(fd);
+        suspend_channel_begins(fd);
+        return 0;
 }
 
 int hv_connect(int fd, const struct sockaddr *address, socklen_t length) {

@@ -50,6 +50,8 @@ static int try_once(struct wire_request *request, int lent_fd, uint32_t wait_ms,
                 int64_t left_ms = deadline_ms - monotonic_ms();
                 wait_ms = left_ms > 0 ? (uint32_t)left_ms : 1;
         }
+        if (request->header.type == WIRE_CONNECT && connection->minor < WIRE_MINOR_OF_PARKING)
+                request->flags &= WIRE_CONNECT_PASSTHRU;
         int r = connection_ask(connection, request, lent_fd, wait_ms, ret_reply);
         if (r < 0)
                 connection_close(connection);

@@ -83,6 +83,8 @@ static int leave_receiving_locked(struct holder *holder, int fd) {
         bool is_ring = holder->receiving.state == RECEIVING_RING;
         if (holder->receiving.ending)
                 return 0; /* nothing comes any more: what the socket says is what there is to be said */
+        if (receiver_look(ring) < 0 || receiver_waiting(ring)) /* who waits for room is not waited for */
+                return -EAGAIN;
         atomic_store(&header->leaving, RING_MAY_BE_LEFT);
         pass_a_barrier();
         int r = !sender_rests(header, fd) || (!is_ring && atomic_load(&header->words.is_begun)) ? -EAGAIN : receiver_look(ring);

@@ -52,6 +52,7 @@ struct holder {
                 struct holder_lock lock;
                 _Atomic uint32_t state;
                 uint32_t buffer_size; /* SO_SNDBUF as the program knows it */
+                uint32_t sleepers; /* threads that sleep for room: the token that each sends then is a send under way */
                 bool is_cramped;      /* the kernel's was made so small that tokens fill it */
                 bool is_shut;         /* by hv_shutdown() */
                 bool is_checked;      /* the number that this send was given stands for this channel's socket */

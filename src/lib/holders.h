@@ -14,10 +14,11 @@
  * ECONNRESET, never a token for data. SO_NOFCS says that it never may: hv_detach().
  */
 
+#include "ring/marks.h"
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#define SENDS_THROUGH_RING SO_DONTROUTE
+#define SENDS_THROUGH_RING CARRIER_SENDS_THROUGH_RING
 #define RECEIVES_THROUGH_RING SO_BROADCAST
 #define IS_PINNED SO_NOFCS
 

@@ -7,10 +7,12 @@
 
 #include "lib/address.h"
 #include "lib/carrier.h"
+#include "lib/parked.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/ring_transfer.h"
 #include "lib/state.h"
+#include "lib/suspend.h"
 #include <hvsock.h>
 #include <limits.h>
 #include <string.h>
@@ -35,6 +37,8 @@ static int set_send_buffer(int fd, int value) {
         int r = socket_option(fd, SO_TYPE, &type);
         if (r < 0)
                 return r;
+        if (parked_result(fd) == -EINPROGRESS)
+                return -EALREADY;
         if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &all, sizeof all) < 0)
                 return -errno;
         r = socket_option(fd, SO_SNDBUF, &most);
@@ -72,8 +76,11 @@ static int set_own_option(int fd, int option, uint32_t value) {
         uint32_t flag = option == HVSOCKET_CONTAINER_PASSTHRU ? STATE_PASSTHRU
                       : option == HVSOCKET_CONNECTED_SUSPEND  ? STATE_CONNECTED_SUSPEND
                                                               : 0;
+        bool changes = value ? ~state->flags & flag : state->flags & flag;
         state->flags = value ? state->flags | flag : state->flags & ~flag;
         state_end();
+        if (changes && flag == STATE_CONNECTED_SUSPEND)
+                suspend_changed(fd, value);
         return 0;
 }
 
@@ -137,13 +144,18 @@ static int get_own_option(int fd, int option, int *ret) {
         return 0;
 }
 
-/* A reset that is read as the error is still one to the data calls. */
+/* A reset that is read as the error is still one to the data calls; of a connect that was under way it says why. */
 static int get_error(int fd, int *ret) {
         revocation_check();
         int r = socket_option(fd, SO_ERROR, ret);
-        if (!r && *ret == ECONNRESET)
-                r = state_set(fd, STATE_RESET);
-        return r;
+        if (r < 0)
+                return r;
+        int parked = parked_result(fd);
+        if (parked < 0 && parked != -EINPROGRESS && (state_take(fd, STATE_CONNECTING) || *ret == ECONNRESET)) {
+                *ret = -parked;
+                return state_set(fd, STATE_RESET);
+        }
+        return *ret == ECONNRESET ? state_set(fd, STATE_RESET) : 0;
 }
 
 /* On SOCK_SEQPACKET: the longest message. */

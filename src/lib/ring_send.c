@@ -156,6 +156,15 @@ static int look_for_a_while(struct ring_sender *ring, size_t least) {
         return 0;
 }
 
+/* While another thread sleeps for room, the peer sees a send under way already, and is to go on seeing it. */
+static int enter_ring(struct holder *holder) {
+        struct ring_header *header = holder->sending.ring.memory.header;
+        if (__builtin_expect(!holder->sending.sleepers, 1))
+                return carrier_enter_ring(header);
+        uint32_t leaving = atomic_load(&header->leaving);
+        return leaving == RING_NOT_LEFT ? 0 : leaving == RING_LEFT ? 1 : -EAGAIN;
+}
+
 /* The lock is held, and released while this sleeps. 0: look again. */
 static int wait_for_room(struct channel *channel, struct holder *holder, int fd, size_t least, int flags) {
         struct ring_sender *ring = &holder->sending.ring;
@@ -174,18 +183,18 @@ static int wait_for_room(struct channel *channel, struct holder *holder, int fd,
         if (!may_sleep)
                 return -EAGAIN;
         static const char token = CARRIER_TOKEN;
-        carrier_leave_ring(ring->memory.header);
+        holder->sending.sleepers++;
         holder_release(&holder->sending.lock);
         r = send(fd, &token, 1, MSG_NOSIGNAL) < 0 ? -errno : 0;
         holder_take(&holder->sending.lock);
         if (channel->holder != holder)
                 return -EBADF;
+        holder->sending.sleepers--;
         if (holder->sending.state != SENDING_RING)
                 return -ECONNRESET; /* another thread detached it under this one */
         if (!r)
                 wish_token_is_sent(&ring->memory.header->words, &ring->tokens_counted);
-        int left = carrier_enter_ring(ring->memory.header);
-        return left ? -EXDEV : r;
+        return enter_ring(holder) ? -EXDEV : r;
 }
 
 static ssize_t send_stream(struct channel *channel, struct holder *holder, int fd, struct span_walk *walk, int flags) {
@@ -245,7 +254,7 @@ static int enter(struct channel *channel, struct holder *holder, int fd, int fla
                 return -EPIPE;
         if (__builtin_expect(holder->receiving.ending == ENDED_BY_RESET, 0))
                 return -ECONNRESET;
-        int left = carrier_enter_ring(header);
+        int left = enter_ring(holder);
         if (__builtin_expect(left != 0, 0))
                 return left > 0 ? follow(channel, holder, fd) : wait_for_decision(holder, fd, flags);
         /* If so, the socket that the number stands for is asked about before anything is written. */
@@ -264,10 +273,11 @@ static uint32_t allowance(const struct holder *holder) {
 /* It ends, and came to `result`. */
 static ssize_t leave(struct channel *channel, struct holder *holder, int fd, ssize_t result) {
         if (channel->holder == holder && holder->sending.state == SENDING_RING) {
-                carrier_leave_ring(holder->sending.ring.memory.header);
+                if (__builtin_expect(!holder->sending.sleepers, 1))
+                        carrier_leave_ring(holder->sending.ring.memory.header);
                 if (__builtin_expect(holder->sending.is_cramped && result > 0 && sender_room(&holder->sending.ring), 0))
                         uncramp(holder, fd);
-                if (result > 0 && !holder->sending.is_cramped && channel->type == SOCK_STREAM)
+                if (result > 0 && !holder->sending.is_cramped && !holder->sending.sleepers && channel->type == SOCK_STREAM)
                         holder->sending.lock.allowance = allowance(holder);
         }
         holder_release(&holder->sending.lock);

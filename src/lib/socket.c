@@ -16,6 +16,7 @@
 #include "lib/carrier.h"
 #include "lib/closed.h"
 #include "lib/hint.h"
+#include "lib/holders.h"
 #include "lib/posix.h"
 #include "lib/revocation.h"
 #include "lib/ring_transfer.h"
@@ -66,7 +67,7 @@ static void abort_channel(int fd) {
         int type;
         if (!socket_is_connected(fd) || socket_option(fd, SO_TYPE, &type) < 0)
                 return;
-        mark_send(fd, type);
+        mark_send(fd, type, holders_flag(fd, SENDS_THROUGH_RING));
         (void)state_set(fd, STATE_RESET);
         (void)shutdown(fd, SHUT_RDWR);
 }

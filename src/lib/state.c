@@ -117,3 +117,14 @@ int state_set(int fd, uint32_t flags) {
                 state_some_reset = true;
         return 0;
 }
+
+bool state_take(int fd, uint32_t flags) {
+        struct socket_state state, *kept;
+        state_read(fd, &state);
+        if (!(state.flags & flags) || state_begin(fd, &kept) < 0)
+                return false;
+        bool were_set = kept->flags & flags;
+        kept->flags &= ~flags;
+        state_end();
+        return were_set;
+}

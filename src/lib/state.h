@@ -22,6 +22,7 @@ enum {
         STATE_BOUND = 0x10,           /* to vm_id and service_id, here alone: hv_bind() with a ServiceId of zero */
         STATE_CARRIER_ASKED = 0x20,   /* HVSOCKET_CARRIER, in `carrier` */
         STATE_READINESS_LIBRARY = 0x40, /* HVSOCKET_READINESS */
+        STATE_CONNECTING = 0x80,      /* hv_connect() said EINPROGRESS, and the next one tells how it went */
 };
 
 struct socket_state {
@@ -38,6 +39,8 @@ int state_begin(int fd, struct socket_state **ret);
 void state_end(void);
 
 int state_set(int fd, uint32_t flags);
+/* Whether some of them were set. They no longer are. */
+bool state_take(int fd, uint32_t flags);
 
 /* Some socket was told to abort when it is closed: hv_close() asks the kernel, which keeps SO_LINGER, only then. */
 extern _Atomic bool state_some_linger;

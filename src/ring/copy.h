@@ -29,7 +29,12 @@ static inline bool copy_pays_past_caches(void) {
         return __builtin_cpu_is("amd");
 }
 
-/* A line at least. */
+/* What was copied past the caches is there for who sees what is stored from here on. */
+static inline void copy_fence(void) {
+        _mm_sfence();
+}
+
+/* A line at least. copy_fence() follows, at the latest before anybody is told. */
 static inline void copy_past_caches(uint8_t *to, const uint8_t *from, size_t size) {
         size_t before = -(uintptr_t)to % COPY_LINE;
         memcpy(to, from, before);
@@ -38,9 +43,11 @@ static inline void copy_past_caches(uint8_t *to, const uint8_t *from, size_t siz
                 for (size_t i = 0; i < COPY_LINE; i += sizeof(__m128i))
                         _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
         memcpy(to, from, size);
-        _mm_sfence();
 }
 #else
+static inline void copy_fence(void) {
+}
+
 static inline bool copy_pays_past_caches(void) {
         return false;
 }
@@ -51,8 +58,10 @@ static inline void copy_past_caches(uint8_t *to, const uint8_t *from, size_t siz
 #endif
 
 static inline void copy_into_ring(uint8_t *to, const uint8_t *from, size_t size, bool is_past_caches) {
-        if (is_past_caches && size >= COPY_PAST_CACHES_MIN)
+        if (is_past_caches && size >= COPY_PAST_CACHES_MIN) {
                 copy_past_caches(to, from, size);
-        else
+                copy_fence();
+        } else {
                 memcpy(to, from, size);
+        }
 }

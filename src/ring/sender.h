@@ -102,12 +102,17 @@ static inline size_t record_size(size_t length) {
         return sizeof(struct ring_record) + ((length + RING_RECORD_ALIGNMENT - 1) & ~(size_t)(RING_RECORD_ALIGNMENT - 1));
 }
 
-/* `size` bytes were written at the span, `payload` of them the application's. Returns the tokens that have to be sent. */
-static inline unsigned sender_publish(struct ring_sender *sender, size_t size, size_t payload, size_t units) {
-        struct ring_words *words = &sender->memory.header->words;
+/* `size` bytes were written at the span, `payload` of them the application's. The receiver sees them with what is published next. */
+static inline void sender_hold(struct ring_sender *sender, size_t size, size_t payload, size_t units) {
         sender->head += size;
         sender->payload += payload;
         sender->published += units;
+}
+
+/* The same, and it sees them now. Returns the tokens that have to be sent. */
+static inline unsigned sender_publish(struct ring_sender *sender, size_t size, size_t payload, size_t units) {
+        struct ring_words *words = &sender->memory.header->words;
+        sender_hold(sender, size, payload, units);
         atomic_store_explicit(&words->payload, sender->payload, memory_order_relaxed);
         return wish_publish(words, sender->published);
 }

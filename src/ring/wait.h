@@ -19,9 +19,13 @@
 #define WAIT_LOOK_NS 20000u        /* longer than it takes to wake a sleeper, else two ends stay in the slow way */
 #define WAIT_GLANCE_NS 1000u       /* before it is known whether the socket blocks at all */
 #define WAIT_YIELDS_MAX 2u
+#define WAIT_YIELD_TAKEN_NS 1000u  /* a yield that took as long gave the core to somebody */
 #define WAIT_YIELD_SLOW_NS 300000u /* a yield that took as long gave the core to a stranger */
 #define WAIT_YIELD_BAN_NS 20000000u
 #define WAIT_YIELD_BAN_MAX_NS 2000000000u
+#define WAIT_ANY_BAN_MAX_NS 100000000u /* of wait_for_any() */
+#define WAIT_LOOKS_BETWEEN_YIELDS 4u /* of wait_for_any() */
+#define WAIT_OFFERS_MAX 4u           /* of its, that somebody took */
 
 /* Where the kernel keeps no rseq. */
 uint32_t wait_cpu_slowly(void);
@@ -55,3 +59,9 @@ struct wait {
  * enough, `limit_ns` have passed or looking does not help.
  */
 bool wait_again(struct wait *wait, uint32_t peer_cpu, uint32_t limit_ns);
+/*
+ * The same for who waits for several, and knows of none where it runs: now and then the
+ * core is offered to whoever wants it, and while nobody does, that costs nothing. One of
+ * those it waits for may well keep it for long, once.
+ */
+bool wait_for_any(struct wait *wait, uint32_t limit_ns);

@@ -15,6 +15,7 @@
  *     RESOLVE_PARTITION  name, NUL-terminated                       VmId 16
  *     RESOLVE_SERVICE    name, NUL-terminated                       ServiceId 16
  *     RING               ServiceId 16, type 4, flags 4              none is sent
+ *     SUSPEND            the same                                   nothing
  *
  * A reply has error 4 and rule 4 before these; when error is not 0, the refusal's
  * text, NUL-terminated, comes in their place. Names and texts end the packet,
@@ -56,12 +57,14 @@ static const struct {
         [WIRE_HELLO] = {BODY_EMPTY, BODY_HELLO, 0},
         [WIRE_BIND] = {BODY_SOCKET, BODY_ADDRESS, 1, WIRE_BIND_PASSTHRU},
         [WIRE_LISTEN] = {BODY_ADDRESS, BODY_EMPTY, 0},
-        [WIRE_CONNECT] = {BODY_CONNECT, BODY_ADDRESS, 1, WIRE_CONNECT_PASSTHRU},
+        [WIRE_CONNECT] = {BODY_CONNECT, BODY_ADDRESS, 1,
+                          WIRE_CONNECT_PASSTHRU | WIRE_CONNECT_MAY_PARK | WIRE_CONNECT_SURVIVES_PAUSE},
         [WIRE_CLOSED] = {BODY_CLOSED, BODY_EMPTY, 0},
         [WIRE_CHECK] = {BODY_ADDRESS, BODY_EMPTY, 0},
         [WIRE_RESOLVE_PARTITION] = {BODY_NAME, BODY_VM_ID, 0},
         [WIRE_RESOLVE_SERVICE] = {BODY_NAME, BODY_SERVICE_ID, 0},
         [WIRE_RING] = {BODY_RING, BODY_EMPTY, 1, WIRE_RING_FROM_ACCEPTOR},
+        [WIRE_SUSPEND] = {BODY_RING, BODY_EMPTY, 0, WIRE_SUSPEND_FROM_ACCEPTOR | WIRE_SUSPEND_SURVIVES},
 };
 
 static bool type_is_known(uint16_t type) {

@@ -21,8 +21,9 @@
 
 #define WIRE_MAGIC 0x31737668u /* "hvs1" */
 #define WIRE_MAJOR 1u
-#define WIRE_MINOR 1u
+#define WIRE_MINOR 3u
 #define WIRE_MINOR_OF_RING 1u /* an older broker does not know WIRE_RING, and would answer it */
+#define WIRE_MINOR_OF_PARKING 3u /* an older broker does not know WIRE_CONNECT_MAY_PARK */
 
 #define WIRE_PACKET_MAX 1024u      /* bytes; a longer packet ends the connection */
 #define WIRE_NAME_SIZE 256u        /* a name or a path of names, NUL included */
@@ -42,7 +43,8 @@ enum wire_type {
         WIRE_RESOLVE_PARTITION = 7, /* name -> VmId, seen from the caller */
         WIRE_RESOLVE_SERVICE = 8,   /* name -> ServiceId */
         WIRE_RING = 9,              /* one descriptor: the ring that a channel's data moves into; no answer. Minor 1 */
-        WIRE_TYPE_MAX = 9,
+        WIRE_SUSPEND = 10,          /* whether a channel survives that its VM is paused. Minor 2 */
+        WIRE_TYPE_MAX = 10,
         WIRE_REPLY = 0x8000,
 };
 
@@ -58,16 +60,21 @@ struct wire_header {
 
 #define WIRE_HEADER_SIZE 24u /* magic 4, major 2, minor 2, type 2, reserved 2, length 4, serial 4, features 4 */
 
-#define WIRE_CONNECT_PASSTHRU 0x1u /* HVSOCKET_CONTAINER_PASSTHRU */
+#define WIRE_CONNECT_PASSTHRU 0x1u       /* HVSOCKET_CONTAINER_PASSTHRU */
+#define WIRE_CONNECT_MAY_PARK 0x2u       /* the socket may come back parked: see wire/parked.h. Minor 3 */
+#define WIRE_CONNECT_SURVIVES_PAUSE 0x4u /* HVSOCKET_CONNECTED_SUSPEND, of a socket that may be parked. Minor 3 */
 #define WIRE_BIND_PASSTHRU 0x1u
 #define WIRE_RING_FROM_ACCEPTOR 0x1u /* what the acceptor sends goes through it; else what the connector does */
+
+#define WIRE_SUSPEND_FROM_ACCEPTOR 0x1u /* the acceptor says so; else the connector does */
+#define WIRE_SUSPEND_SURVIVES 0x2u      /* HVSOCKET_CONNECTED_SUSPEND */
 
 struct wire_request {
         struct wire_header header;
         GUID vm_id;            /* BIND, LISTEN, CONNECT, CHECK */
-        GUID service_id;       /* BIND, LISTEN, CONNECT, CHECK; RING: the channel's ephemeral ServiceId */
-        uint32_t socket_type;  /* BIND, CONNECT, RING: 1 SOCK_STREAM, 5 SOCK_SEQPACKET */
-        uint32_t flags;        /* BIND: WIRE_BIND_*; CONNECT: WIRE_CONNECT_*; RING: WIRE_RING_* */
+        GUID service_id;       /* BIND, LISTEN, CONNECT, CHECK; RING, SUSPEND: the channel's ephemeral ServiceId */
+        uint32_t socket_type;  /* BIND, CONNECT, RING, SUSPEND: 1 SOCK_STREAM, 5 SOCK_SEQPACKET */
+        uint32_t flags;        /* BIND: WIRE_BIND_*; CONNECT: WIRE_CONNECT_*; RING: WIRE_RING_*; SUSPEND: WIRE_SUSPEND_* */
         uint32_t closed_count; /* CONNECT, CLOSED */
         GUID closed[WIRE_CLOSED_MAX]; /* CONNECT, CLOSED: ephemeral ServiceIds of channels that were closed */
         char name[WIRE_NAME_SIZE];    /* RESOLVE_*: NUL-terminated */

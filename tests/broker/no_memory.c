@@ -71,9 +71,13 @@ TEST(a_partition_is_added_whole_or_not_at_all) {
                 char label[] = {'n', (char)('a' + i / 10), (char)('a' + i % 10), 0};
                 struct partition_definition definition = partition_called(label, HV_PARTITION_VM, world.host);
                 struct partition *partition = NULL;
+                definition.reach = REACH_VM;
+                definition.cid = 100 + i;
                 check_needs_memory(partition_add(world.broker, &definition, &partition), -ENOMEM,
                                    !partition && !partition_by_id(world.broker, &definition.vm_id) &&
+                                           !partition_by_cid(world.broker, definition.cid) &&
                                            !partition_by_name(world.broker, world.host, label));
+                check(partition_by_cid(world.broker, definition.cid) == partition);
                 check(partition_by_id(world.broker, &definition.vm_id) == partition);
                 check(partition_by_name(world.broker, world.host, label) == partition);
         }

@@ -104,17 +104,6 @@ TEST(a_caller_who_may_not_connect_is_told_at_connect) {
         check_allowed(dial(&world, world.host, &world.web01->vm_id));
 }
 
-TEST(a_vm_that_is_known_but_not_running_is_unreachable) {
-        WORLD(world);
-        check_refused(dial(&world, world.host, &world.gone->vm_id), EHOSTUNREACH, RULE_NOT_RUNNING);
-        world.gone->running = true;
-        check_refused(dial(&world, world.host, &world.gone->vm_id), ECONNREFUSED, RULE_NO_LISTENER);
-        listening(&world, world.gone, &HV_GUID_PARENT);
-        check_allowed(dial(&world, world.host, &world.gone->vm_id));
-        world.gone->running = false;
-        check_refused(dial(&world, world.host, &world.gone->vm_id), EHOSTUNREACH, RULE_NOT_RUNNING);
-}
-
 TEST(where_nobody_listens_a_connect_is_refused) {
         WORLD(world);
         check_refused(dial(&world, world.host, &world.web01->vm_id), ECONNREFUSED, RULE_NO_LISTENER);
@@ -262,14 +251,14 @@ TEST(a_listener_of_the_wrong_type_is_not_passed_over_for_a_less_specific_one) {
 /* Everything is wrong at once; one thing after another is put right. */
 TEST(of_several_reasons_the_first_in_order_counts) {
         WORLD_WITH(world, .listeners_per_partition = 9, .listeners_per_user = 9);
-        struct caller guest = root_in(world.gone), host = user_in(world.host, 1000);
+        struct caller guest = root_in(world.web01), host = user_in(world.host, 1000);
         struct connect_request request = {
                 .caller = &host, .vm_id = NOWHERE, .service_id = HV_GUID_ZERO, .socket_type = SOCK_SEQPACKET};
         struct route route;
         check_refused(broker_route(world.broker, &request, &route), EINVAL, RULE_BAD_ADDRESS);
         request.service_id = UNREGISTERED;
         check_refused(broker_route(world.broker, &request, &route), EADDRNOTAVAIL, RULE_UNKNOWN_PARTITION);
-        request.vm_id = world.gone->vm_id;
+        request.vm_id = world.web01->vm_id;
         check_refused(broker_route(world.broker, &request, &route), EACCES, RULE_NOT_REGISTERED);
         request.service_id = SERVICE;
         change_service(&world, false, true);
@@ -277,8 +266,6 @@ TEST(of_several_reasons_the_first_in_order_counts) {
         change_service(&world, true, true);
         check_refused(broker_route(world.broker, &request, &route), EACCES, RULE_CONNECT_DENIED);
         host = root_in(world.host);
-        check_refused(broker_route(world.broker, &request, &route), EHOSTUNREACH, RULE_NOT_RUNNING);
-        world.gone->running = true;
         check_refused(broker_route(world.broker, &request, &route), ECONNREFUSED, RULE_NO_LISTENER);
         check_allowed(bind_as(&world, &guest, &HV_GUID_PARENT, &SERVICE, NULL));
         check_refused(broker_route(world.broker, &request, &route), EPROTOTYPE, RULE_SOCKET_TYPE);

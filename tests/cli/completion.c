@@ -25,6 +25,9 @@ TEST(verbs_and_options_come_from_the_table) {
         check_string(offered("hvsock nc --ca"), "--carrier ");
         check_string(offered("hvsock nc --carrier ''"), "auto unix shm ");
         check_string(offered("hvsock nc -l --carrier s"), "shm ");
+        check_string(offered("hvsock vm args --vmm ''"), "qemu cloud-hypervisor ");
+        check_string(offered("hvsock vm ''"), "add args remove list show ");
+        check_string(offered("hvsock vm add --hybrid ''"), ":files ");
         check_string(offered("hvsock nc --carrier shm --carrier u"), "unix ");
         check_string(offered("hvsock __"), "");
 }
@@ -35,6 +38,7 @@ TEST(partitions_and_services_come_from_the_world) {
         check_string(offered("hvsock run w"), "web01 web01/db ");
         check_string(offered("hvsock container show web01/"), "web01/db ");
         check_string(offered("hvsock vm show ''"), "web01 ");
+        check_string(offered("hvsock vm args --memory 1G ''"), "web01 ");
         check_string(offered("hvsock container remove ''"), "web01/db ");
         check_string(offered("hvsock nc ''"), "parent loopback children wildcard silohost host web01 web01/db Echo "
                                               "HV Socket Demo ");

@@ -94,7 +94,9 @@ pid_t sh_begin(const char *format, ...) {
 }
 
 const char *sh_text(const char *format, ...) {
-        static char text[OUTPUT_MAX];
+        static char texts[TEXTS][OUTPUT_MAX];
+        static unsigned last;
+        char *text = texts[last++ % TEXTS];
         const struct outcome *outcome = RUN(format);
         check_equal(outcome->code, 0);
         strcpy(text, outcome->out);

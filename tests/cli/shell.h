@@ -23,7 +23,8 @@ const struct outcome *sh(const char *format, ...) __attribute__((format(printf, 
 /* The same, in the background: its pid. Output goes to the test's. */
 pid_t sh_begin(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int sh_end(pid_t pid); /* waits; as a shell's $? */
-/* What it printed, a newline at the end cut off; the test fails unless it exits with 0. */
+/* What it printed, a newline at the end cut off; the test fails unless it exits with 0. Valid for TEXTS calls. */
+#define TEXTS 4
 const char *sh_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same, read as JSON; the caller puts it. */
 struct json_object *sh_json(const char *format, ...) __attribute__((format(printf, 1, 2)));

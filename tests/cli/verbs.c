@@ -311,6 +311,16 @@ TEST(partitions_are_added_listed_shown_and_removed) {
         sandbox_close(&sandbox);
 }
 
+TEST(a_channel_that_is_over_is_counted_no_more) {
+        struct sandbox sandbox;
+        sandbox_open(&sandbox, "--service Echo");
+        pid_t server = sh_begin("exec hvsock nc -l Echo </dev/null >/dev/null");
+        sh_text("hvsock nc --wait loopback Echo </dev/null");
+        (void)sh_end(server);
+        check_equal(sh("hvsock tree | grep 'host .* running *0 *0$'")->code, 0);
+        sandbox_close(&sandbox);
+}
+
 TEST(container_show_prints_what_container_engines_want) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "--container box=" MISSING);

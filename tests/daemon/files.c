@@ -38,6 +38,29 @@ TEST(a_definition_is_read_as_it_was_written) {
         check(guid_equal(&read.vm_id, &written.vm_id) && guid_equal(&read.parent_vm_id, &written.parent_vm_id));
         check_string(read.label, written.label);
         check(read.kind == written.kind && read.reach == written.reach && read.passthru && read.sees_siblings);
+        check(!read.cid && !*read.hybrid);
+}
+
+TEST(a_vms_cid_and_hybrid_path_are_read_as_they_were_written) {
+        struct partition_definition written = {.vm_id = id,
+                                               .parent_vm_id = HV_GUID_LOOPBACK,
+                                               .kind = HV_PARTITION_VM,
+                                               .reach = REACH_VM,
+                                               .cid = CID_LAST,
+                                               .hybrid = "/run/fc/v sock"},
+                                    read = {};
+        struct text_error error;
+        char text[PARTITION_TEXT_SIZE];
+        memset(written.label, 'a', sizeof written.label - 1);
+        partition_format(&written, text);
+        check_ok(parse(text, &read, &error));
+        check_equal(read.reach, REACH_VM);
+        check_equal(read.cid, CID_LAST);
+        check_string(read.hybrid, written.hybrid);
+        snprintf(written.hybrid, sizeof written.hybrid, "/%0*d", (int)sizeof written.hybrid - 2, 0);
+        check_equal(partition_format(&written, text), strlen(text));
+        check_ok(parse(text, &read, &error));
+        check_string(read.hybrid, written.hybrid);
 }
 
 TEST(a_host_has_no_parent_and_says_so) {
@@ -60,13 +83,13 @@ TEST(comments_blank_lines_spaces_and_unknown_keys_do_no_harm) {
         struct partition_definition read = {};
         struct text_error error;
         check_ok(parse("# made by hand\n\n; yes\n Format = 1 \r\nLabel=web01\nColour=blue\nKind=vm\n" PARENT_LINE
-                       "Reach=vm\nWhat ever=x=y",
+                       "Reach=vm\nCid=3\nWhat ever=x=y",
                        &read, &error));
         check_string(read.label, "web01");
         check(read.kind == HV_PARTITION_VM && read.reach == REACH_VM && !read.passthru && !read.sees_siblings);
         check_equal(notes.count, 2);
         check_note(0, 6, "unknown key \"Colour\"");
-        check_note(1, 10, "unknown key \"What ever\"");
+        check_note(1, 11, "unknown key \"What ever\"");
 }
 
 TEST(an_unknown_key_that_is_nearly_a_known_one_is_noted_with_it) {
@@ -129,6 +152,55 @@ TEST(each_mistake_in_a_definition_is_named_with_its_line) {
         check_mistake("Format=1\nLabel=a\nKind=vm\n", 4, "Parent=");
         check_mistake("Format=1\nLabel=a\nKind=host\n" PARENT_LINE, 5, "Parent=");
         check_mistake("Format=1\nLabel=a\nKind=vm\nLabel=b\n", 4, "Label= only once");
+}
+
+TEST(a_cid_is_a_number_that_a_guest_can_have) {
+        static const char *const wrong[] = {"",   "0",  "1",          "2",         "4294967295", "18446744073709551619",
+                                            "-1", "3x", "0x10", "+3"};
+        for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+                char text[256];
+                snprintf(text, sizeof text, "Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=vm\nCid=%s\n", wrong[i]);
+                check_mistake(text, 6, "a number from 3 to 4294967294 after Cid=");
+        }
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=vm\n", 6, "Cid= with Reach=vm");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Cid=3\n", 6, "Cid= with Reach=vm");
+}
+
+TEST(a_vmms_user_has_a_name) {
+        char text[512];
+        struct partition_definition read = {};
+        struct text_error error;
+        const char *before = "Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=vm\nCid=3\nUser=";
+        snprintf(text, sizeof text, "%s%032d\n", before, 0);
+        check_ok(parse(text, &read, &error));
+        check_equal(strlen(read.vmm_user), 32);
+        char written[PARTITION_TEXT_SIZE];
+        partition_format(&read, written);
+        check(strstr(written, "\nUser=00000000000000000000000000000000\n") != NULL);
+        snprintf(text, sizeof text, "%s%033d\n", before, 0);
+        check_mistake(text, 7, "a user's name");
+        snprintf(text, sizeof text, "%s\n", before);
+        check_mistake(text, 7, "a user's name");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "User=root\n", 6, "User= only with Reach=vm");
+}
+
+TEST(a_hybrid_path_is_absolute_and_leaves_room_for_a_port) {
+        char text[512];
+        int most = (int)HYBRID_PATH_SIZE - 1;
+        struct partition_definition read = {};
+        struct text_error error;
+        const char *before = "Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=vm\nCid=3\nHybrid=";
+        snprintf(text, sizeof text, "%s/%0*d\n", before, most - 1, 0);
+        check_ok(parse(text, &read, &error));
+        snprintf(text, sizeof text, "%s/%0*d\n", before, most, 0);
+        check_mistake(text, 7, "absolute path of at most 96 bytes");
+        snprintf(text, sizeof text, "%sv.sock\n", before);
+        check_mistake(text, 7, "absolute path");
+        snprintf(text, sizeof text, "%s\n", before);
+        check_mistake(text, 7, "absolute path");
+        snprintf(text, sizeof text, "%s/\033[m\n", before);
+        check_mistake(text, 7, "absolute path");
+        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Hybrid=/v.sock\n", 6, "Hybrid= and User= only with Reach=vm");
 }
 
 TEST(a_label_of_63_characters_is_read_and_one_of_64_is_not) {

@@ -6,10 +6,12 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "test.h"
+#include <linux/sockios.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
@@ -181,6 +183,12 @@ static int manage_begin(const char *call) {
         return fd;
 }
 
+static bool has_been_read(int fd) {
+        int unread;
+        must(ioctl(fd, SIOCOUTQ, &unread));
+        return unread == 0;
+}
+
 /* Sends the NUL, and hears of no error. */
 static void manage_end(int fd) {
         char reply[4096] = "";
@@ -211,8 +219,10 @@ TEST(of_many_that_manage_at_once_no_more_than_one_goes_before_a_client) {
                 snprintf(text, sizeof text, call, i);
                 fds[i] = manage_begin(text);
         }
+        for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)
+                until(has_been_read(fds[i]));
         check_equal(find("nobody"), ENOENT);
-        /* All that they wait for comes in one turn of the broker's loop, before the client's request. */
+        /* All that they wait for comes in one turn of the broker's loop, with the client's request. */
         must(kill(world.broker, SIGSTOP));
         must(waitpid(world.broker, NULL, WUNTRACED)); /* it may be a moment until it has stopped */
         for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++)

@@ -136,7 +136,11 @@ TEST(an_address_that_cannot_be_dialled_is_not_available) {
 TEST(a_vm_that_is_known_but_not_running_is_unreachable) {
         struct world *world = world_family();
         struct program *host = program_in(world, "host");
-        check_refused(dial(host, world_id(world, "off"), &ECHO), EHOSTUNREACH, "not-running", "host", &ECHO);
+        GUID port = HV_GUID_VSOCK_TEMPLATE;
+        port.Data1 = 5000;
+        world_write_service(world, &port, "Port", "");
+        world_await_service(world, &port, "/name", "Port");
+        check_refused(dial(host, world_id(world, "off"), &port), EHOSTUNREACH, "not-running", "host", &port);
         world_end(world);
 }
 

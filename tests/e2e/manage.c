@@ -118,6 +118,13 @@ long long number_at(struct json_object *object, const char *pointer) {
         return json_object_get_int64(value);
 }
 
+bool flag_at(struct json_object *object, const char *pointer) {
+        struct json_object *value;
+        check_ok(json_pointer_get(object, pointer, &value));
+        check(json_object_is_type(value, json_type_boolean));
+        return json_object_get_boolean(value);
+}
+
 const char *text_at(struct json_object *object, const char *pointer) {
         return json_object_get_string(at(object, pointer));
 }

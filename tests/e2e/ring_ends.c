@@ -64,14 +64,16 @@ TEST(closing_with_bytes_unread_in_the_ring_is_a_reset) {
 }
 
 TEST(an_abort_is_a_reset_after_what_was_in_the_ring) {
-        struct pair pair = ring_pair(SOCK_STREAM);
-        must(hv_send(pair.connector, "before", 6, 0));
-        must(ends_abruptly(pair.connector));
-        pair.connector = -1;
-        check_equal(must(hv_recv(pair.acceptor, bytes, 100, 0)), 6);
-        for (unsigned i = 0; i < 3; i++)
-                check_errno(hv_recv(pair.acceptor, bytes, 100, 0), ECONNRESET);
-        pair_close(&pair);
+        for (int type = SOCK_STREAM; type != 0; type = type == SOCK_STREAM ? SOCK_SEQPACKET : 0) {
+                struct pair pair = ring_pair(type);
+                must(hv_send(pair.connector, "before", 6, 0));
+                must(ends_abruptly(pair.connector));
+                pair.connector = -1;
+                check_equal(must(hv_recv(pair.acceptor, bytes, 100, 0)), 6);
+                for (unsigned i = 0; i < 3; i++)
+                        check_errno(hv_recv(pair.acceptor, bytes, 100, 0), ECONNRESET);
+                pair_close(&pair);
+        }
 }
 
 /* A child holds the acceptor alone, having said so, and waits to be killed. */

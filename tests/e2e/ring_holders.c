@@ -7,6 +7,7 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -208,6 +209,58 @@ TEST(a_channel_that_was_never_in_a_ring_is_detached_at_once_and_stays_out) {
         for (unsigned i = 0; i < 100; i++)
                 pass_on(pair.connector, pair.acceptor, "plain");
         check_equal(carrier_state(pair.connector), 0);
+        pair_close(&pair);
+}
+
+/* What /proc says: R, S, T and others. */
+static char process_state(pid_t pid) {
+        char path[64], text[512];
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = fopen(path, "re");
+        check(file && fgets(text, sizeof text, file));
+        fclose(file);
+        return strrchr(text, ')')[2];
+}
+
+TEST(detaching_under_a_sender_that_was_about_to_wake_for_room_leaves_no_token_behind) {
+        enum { SIZE = 1 << 20 };
+        static uint8_t sent[SIZE];
+        struct pair pair = ring_pair(SOCK_STREAM);
+        uint64_t position = 0, heard = 0;
+        ssize_t got;
+        fill_sequence(&position, sent, SIZE);
+        pid_t sender = must(fork());
+        if (!sender) {
+                must(hv_close(pair.connector));
+                for (size_t done = 0; done < SIZE;)
+                        done += (size_t)must(hv_send(pair.acceptor, sent + done, SIZE - done, 0));
+                must(hv_shutdown(pair.acceptor, SHUT_WR));
+                check_equal(must(hv_recv(pair.acceptor, sent, 1, 0)), 0);
+                _exit(0);
+        }
+        must(hv_close(pair.acceptor));
+        pair.acceptor = -1;
+        world_pause_ms(100);
+        check(await(process_state(sender) == 'S')); /* the ring is full */
+        must(kill(sender, SIGSTOP));
+        check(await(process_state(sender) == 'T'));
+        while ((got = hv_recv(pair.connector, bytes, sizeof bytes, MSG_DONTWAIT)) > 0)
+                check_sequence(&heard, bytes, (size_t)got);
+        check_equal(errno, EAGAIN);
+        check_errno(hv_detach(pair.connector), EAGAIN); /* it is in the middle of a send */
+        must(kill(sender, SIGCONT));
+        while (hv_detach(pair.connector) < 0) {
+                check_equal(errno, EAGAIN);
+                got = hv_recv(pair.connector, bytes, sizeof bytes, MSG_DONTWAIT);
+                check(got > 0 || errno == EAGAIN);
+                check_sequence(&heard, bytes, got > 0 ? (size_t)got : 0);
+        }
+        while ((got = must(read(pair.connector, bytes, sizeof bytes))) > 0)
+                check_sequence(&heard, bytes, (size_t)got);
+        check_equal(heard, SIZE);
+        must(hv_close(pair.connector));
+        pair.connector = -1;
+        check_equal(await_child(sender), 0);
         pair_close(&pair);
 }
 

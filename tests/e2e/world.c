@@ -158,7 +158,7 @@ struct world *world_family(void) {
         world_define(world, "web01/cache", "container", "");
         world_define(world, "web01/proxy", "container", "Passthru=yes\n");
         world_define(world, "web02", "vm", "");
-        world_define(world, "off", "vm", "Reach=vm\n");
+        world_define(world, "off", "vm", "Reach=vm\nCid=9\n");
         world_define(world, "box", "container", "");
         world_define(world, "box/inner", "container", "");
         world_write_service(world, &ECHO, ECHO_NAME, "");

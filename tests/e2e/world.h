@@ -102,6 +102,7 @@ void manage_refused(struct world *world, const char *error, const char *method, 
         __attribute__((format(printf, 4, 5)));
 /* By JSON pointer: "/service/counters/channelsNow". */
 long long number_at(struct json_object *object, const char *pointer);
+bool flag_at(struct json_object *object, const char *pointer);
 const char *text_at(struct json_object *object, const char *pointer);
 size_t length_at(struct json_object *object, const char *pointer);
 /* A counter of a service: "channelsNow", "refused/no-listener" (0 when there was none). */

@@ -4,10 +4,13 @@
 # Runs one libFuzzer target, its seeds first:  run.sh TARGET SEEDS RUNS
 #
 # RUNS or $HVSOCK_FUZZ_RUNS inputs (-1: no limit), which must all have run within
-# $HVSOCK_FUZZ_SECONDS. An input that fails is left in the current directory.
+# $HVSOCK_FUZZ_SECONDS; or, where RUNS is "30s", as many as there are in that time. An input that fails is left in the current directory.
 set -u
 
 runs=${HVSOCK_FUZZ_RUNS:-$3} seconds=${HVSOCK_FUZZ_SECONDS:-120}
+case $runs in
+*s) seconds=${HVSOCK_FUZZ_SECONDS:-${runs%s}} runs=-1 ;;
+esac
 name=$(basename "$1")
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT

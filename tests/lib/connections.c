@@ -314,6 +314,27 @@ TEST(a_broker_older_than_rings_is_told_of_none_and_they_work) {
         fake_end();
 }
 
+TEST(only_a_non_blocking_connect_may_be_parked_and_only_by_a_broker_that_knows_how) {
+        fake_start();
+        int listener = fake_listener(SOCK_STREAM), blocking = fake_socket(SOCK_STREAM);
+        must(fake_connect(blocking));
+        check_equal(fake_last_flags, 0);
+        for (uint16_t minor = WIRE_MINOR_OF_PARKING - 1; minor <= WIRE_MINOR_OF_PARKING; minor++) {
+                fake_minor = minor;
+                must(hv_close(blocking)); /* the minor is learnt with each answer */
+                blocking = fake_socket(SOCK_STREAM);
+                must(fake_connect(blocking));
+                int fd = fake_socket(SOCK_STREAM | SOCK_NONBLOCK);
+                must(fake_connect(fd));
+                check_equal(fake_last_flags, minor < WIRE_MINOR_OF_PARKING ? 0 : WIRE_CONNECT_MAY_PARK);
+                must(hv_close(fd));
+        }
+        must(hv_close(blocking));
+        must(hv_close(listener));
+        fake_minor = WIRE_MINOR;
+        fake_end();
+}
+
 TEST(a_broker_that_became_newer_is_told_of_the_next_ring) {
         fake_start();
         fake_minor = WIRE_MINOR_OF_RING - 1;

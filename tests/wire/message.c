@@ -14,7 +14,7 @@ static const GUID SERVICE = {0xa1a2a3a4, 0xb1b2, 0xc1c2, {1, 2, 3, 4, 5, 6, 7, 8
 
 static const uint16_t REQUESTS[] = {WIRE_HELLO, WIRE_BIND,  WIRE_LISTEN,            WIRE_CONNECT,
                                     WIRE_CLOSED, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE,
-                                    WIRE_RING};
+                                    WIRE_RING, WIRE_SUSPEND};
 
 #define for_each_type(variable) \
         for (const uint16_t *variable = REQUESTS; variable < REQUESTS + sizeof REQUESTS / sizeof *REQUESTS; variable++)
@@ -97,7 +97,7 @@ static void check_reply_is(const uint8_t *packet, size_t length, int expected) {
 
 TEST(a_connect_travels_byte_for_byte_as_documented) {
         static const uint8_t expected[] = {
-                'h', 'v', 's', '1', 1, 0, 1, 0, 4, 0, 0, 0, 84, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 0,
+                'h', 'v', 's', '1', 1, 0, WIRE_MINOR, 0, 4, 0, 0, 0, 84, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0, 0, 0, 0,
                 0x04, 0x03, 0x02, 0x01, 0x06, 0x05, 0x08, 0x07, 9, 10, 11, 12, 13, 14, 15, 16,
                 0xa4, 0xa3, 0xa2, 0xa1, 0xb2, 0xb1, 0xc2, 0xc1, 1, 2, 3, 4, 5, 6, 7, 8,
                 5, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,
@@ -111,8 +111,8 @@ TEST(a_connect_travels_byte_for_byte_as_documented) {
 }
 
 TEST(packets_have_the_documented_lengths) {
-        static const size_t requests[] = {24, 64, 56, 100, 60, 56, 33, 33, 48},
-                            replies[] = {132, 64, 32, 64, 0, 32, 48, 48, 0};
+        static const size_t requests[] = {24, 64, 56, 100, 60, 56, 33, 33, 48, 48},
+                            replies[] = {132, 64, 32, 64, 0, 32, 48, 48, 0, 32};
         uint8_t packet[WIRE_PACKET_MAX];
         for_each_type (type) {
                 struct wire_request request = request_of(*type);
@@ -133,15 +133,26 @@ TEST(every_request_is_read_back_with_the_fields_of_its_type) {
                 bool addressed = *type >= WIRE_BIND && *type <= WIRE_CONNECT;
                 check(guid_equal(&got.vm_id, addressed || *type == WIRE_CHECK ? &VM : &HV_GUID_ZERO));
                 bool lends = *type == WIRE_BIND || *type == WIRE_CONNECT || *type == WIRE_RING;
-                check(guid_equal(&got.service_id, addressed || lends || *type == WIRE_CHECK ? &SERVICE : &HV_GUID_ZERO));
-                check_equal(got.socket_type, lends ? SOCK_SEQPACKET : 0);
-                check_equal(got.flags, lends ? WIRE_CONNECT_PASSTHRU : 0);
+                bool is_typed = lends || *type == WIRE_SUSPEND;
+                check(guid_equal(&got.service_id, addressed || is_typed || *type == WIRE_CHECK ? &SERVICE : &HV_GUID_ZERO));
+                check_equal(got.socket_type, is_typed ? SOCK_SEQPACKET : 0);
+                check_equal(got.flags, is_typed ? WIRE_CONNECT_PASSTHRU : 0);
                 check_equal(wire_request_descriptors(*type), lends ? 1 : 0);
                 bool closes = *type == WIRE_CONNECT || *type == WIRE_CLOSED;
                 check_equal(got.closed_count, closes ? 2 : 0);
                 check(guid_equal(&got.closed[1], closes ? &SERVICE : &HV_GUID_ZERO));
                 check_string(got.name, *type == WIRE_RESOLVE_PARTITION || *type == WIRE_RESOLVE_SERVICE ? "web01/db" : "");
         }
+}
+
+TEST(a_connect_says_whether_it_may_be_parked_and_survives_a_pause) {
+        struct wire_request sent = request_of(WIRE_CONNECT), got;
+        uint8_t packet[WIRE_PACKET_MAX];
+        sent.flags = WIRE_CONNECT_MAY_PARK | WIRE_CONNECT_SURVIVES_PAUSE;
+        check_ok(decode_request(packet, wire_encode_request(&sent, packet), &got));
+        check_equal(got.flags, WIRE_CONNECT_MAY_PARK | WIRE_CONNECT_SURVIVES_PAUSE);
+        sent.flags = WIRE_CONNECT_SURVIVES_PAUSE << 1;
+        check_equal(decode_request(packet, wire_encode_request(&sent, packet), &got), -EPROTO);
 }
 
 TEST(every_reply_is_read_back_with_the_fields_of_its_type) {
@@ -289,7 +300,7 @@ TEST(fields_out_of_their_range_are_refused) {
         static const struct {
                 unsigned offset;
                 uint8_t value;
-        } wrong[] = {{56, SOCK_DGRAM}, {56, 0}, {57, 1}, {60, 2}, {63, 0x80}, {64, 1}, {64, 3}, {64, WIRE_CLOSED_MAX + 1}, {67, 1}};
+        } wrong[] = {{56, SOCK_DGRAM}, {56, 0}, {57, 1}, {60, 8}, {63, 0x80}, {64, 1}, {64, 3}, {64, WIRE_CLOSED_MAX + 1}, {67, 1}};
         for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++) {
                 uint8_t before = packet[wrong[i].offset];
                 packet[wrong[i].offset] = wrong[i].value;

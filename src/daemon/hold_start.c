@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+
+/* Starting the holder process. */
+
+#include "base/fd.h"
+#include "daemon/hold.h"
+#include "daemon/place.h"
+#include "vm/holder.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+/*
+ * Only what is safe after fork, in a child of a child, so that it is nobody's to wait for. Nothing of this process stays
+ * in it: not its directory, session, or terminal.
+ */
+__attribute__((noreturn))
+static void become_holder(int listen_fd) {
+        static char name[] = "hvsockd", option[] = "--hold";
+        static char *const arguments[] = {name, option, NULL};
+        sigset_t none;
+        sigemptyset(&none);
+        for (int number = 1; number < NSIG; number++)
+                signal(number, SIG_DFL);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        listen_fd = fcntl(listen_fd, F_DUPFD, HOLDER_LISTEN_FD + 1);
+        int null_fd = open("/dev/null", O_RDWR);
+        for (int fd = 0; fd < HOLDER_LISTEN_FD; fd++)
+                dup2(null_fd, fd);
+        if (listen_fd < 0 || dup2(listen_fd, HOLDER_LISTEN_FD) < 0)
+                _exit(EXIT_FAILURE);
+        close_range(HOLDER_LISTEN_FD + 1, ~0u, 0); /* the world's lock above all: who is waited for has it no more */
+        setsid();
+        pid_t pid = fork();
+        if (pid == 0 && chdir("/") == 0)
+                execve("/proc/self/exe", arguments, environ);
+        _exit(pid > 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+int hold_start(struct world *world) {
+        cleanup(fd_closep) int listen_fd = -1;
+        int r = place_socket(world->runtime_fd, HOLDER_SOCKET, SOCK_SEQPACKET, 0600, world->listeners_fd, &listen_fd);
+        if (r < 0)
+                return r;
+        pid_t pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                become_holder(listen_fd);
+        (void)waitpid(pid, NULL, 0); /* which only forks */
+        return 0;
+}

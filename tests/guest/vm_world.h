@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Guests whose VMs were added to a world, as a user adds them. */
+
+#include "../e2e/world.h"
+#include "guest.h"
+
+#define VM_PORT 5000u
+#define VM_LIMIT 1500 /* seconds; TCG, a sanitizer and a busy machine at once, and each fault 50 times */
+
+/* How often, where time is no matter ($HVSOCK_LONG): 50 times. */
+unsigned vm_times(unsigned usually);
+
+/* Before anything else in a test, since it may skip it. */
+void vm_require(void);
+/* That, a world with the service of VM_PORT, running, and a VM in it; its VmId. */
+GUID vm_begin(struct world **ret_world, const char *name);
+
+GUID port_service(unsigned port);
+/* `hvsock vm VERB NAME OPTION`, which must succeed. */
+void vm_tell(struct world *world, const char *verb, const char *name, const char *option);
+/* Boots a VM that was added: the words of `hvsock vm args`, and then `more`. */
+struct guest *vm_boot(struct world *world, const char *name, const char *const more[]);
+
+/* examples/echo_server on the host; returns when it listens. */
+pid_t vm_serve(struct world *world, const GUID *service_id);
+void vm_end_server(pid_t server);
+/* From the host to the guest's echo server, and back. */
+void talk_to(const GUID *vm_id, const GUID *service_id);
