@@ -6,6 +6,18 @@
 
 #include "base/fd.h"
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What is no file of a file system has a name without a slash in front. */
+bool vhost_user_is_event(int fd) {
+        static const char event[] = "anon_inode:[eventfd]", pipe[] = "pipe:[";
+        char link[32], name[sizeof event + 1];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(link, name, sizeof name);
+        return (length == sizeof event - 1 && !memcmp(name, event, sizeof event - 1)) ||
+               (length >= (ssize_t)sizeof pipe - 1 && !memcmp(name, pipe, sizeof pipe - 1));
+}
 
 int vhost_user_fail(struct vhost_user *device, enum vhost_user_problem problem) {
         device->problem = problem;
@@ -21,7 +33,7 @@ const char *vhost_user_problem_text(enum vhost_user_problem problem) {
         case VHOST_USER_UNKNOWN_MESSAGE:
                 return "the VMM sent a vhost-user message that was not negotiated";
         case VHOST_USER_BAD_DESCRIPTORS:
-                return "the VMM sent a vhost-user message with too many descriptors, or too few";
+                return "the VMM sent a vhost-user message with too many descriptors, too few, or an event that is no eventfd";
         case VHOST_USER_NOT_OFFERED:
                 return "the VMM negotiated what was not offered: its device must not have packed=on or iommu_platform=on";
         case VHOST_USER_BAD_MEMORY:

@@ -16,6 +16,12 @@ struct vhost_user_taking {
         struct vhost_user_changes *changes;
 };
 
+/*
+ * Whether it is an eventfd or a pipe, which nobody's file system or network serves: all else that a VMM may pass for one
+ * could hold up who uses it, and who closes it. The descriptor itself is not used: the kernel's name of it is read.
+ */
+bool vhost_user_is_event(int fd);
+
 /* Always -EPROTO. */
 int vhost_user_fail(struct vhost_user *device, enum vhost_user_problem problem);
 

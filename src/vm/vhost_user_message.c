@@ -222,7 +222,8 @@ static struct vhost_user_ring *ring_descriptor(struct vhost_user_taking *take, i
                 vhost_user_fail(take->device, VHOST_USER_BAD_RING);
                 return NULL;
         }
-        if (take->fd_count != (value & VHOST_USER_NO_DESCRIPTOR ? 0u : 1u)) {
+        if (take->fd_count != (value & VHOST_USER_NO_DESCRIPTOR ? 0u : 1u) ||
+            (take->fd_count && !vhost_user_is_event(take->fds[0]))) {
                 vhost_user_fail(take->device, VHOST_USER_BAD_DESCRIPTORS);
                 return NULL;
         }

@@ -122,6 +122,9 @@ static int restore(struct vhost_user *device, const struct vhost_user_saved *sav
                         ring->call_fd = fd_take(*fds);
                         fds++;
                 }
+                if ((ring->kick_fd >= 0 && !vhost_user_is_event(ring->kick_fd)) ||
+                    (ring->call_fd >= 0 && !vhost_user_is_event(ring->call_fd)))
+                        return -EPROTO;
                 if (flags & VHOST_USER_SAVED_RUNNING && find_base(device, ring) < 0)
                         return -EPROTO;
                 changes->call |= ring->call_fd >= 0 ? 1u << i : 0;

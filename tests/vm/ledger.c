@@ -470,6 +470,8 @@ TEST(what_cannot_have_been_is_refused) {
                 case 18: bad.rings[2].flags |= VHOST_USER_SAVED_RUNNING; break;
                 case 19: count--; break;
                 case 20: fds[count] = fds[count - 1]; count++; break;
+                case 21: fds[1] = fds[0]; break; /* a kick that is the memory, and so a call */
+                case 22: fds[2] = fds[0]; break;
                 default: detach(&fixture); return;
                 }
                 struct vhost_user device;

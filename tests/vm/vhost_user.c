@@ -7,7 +7,10 @@
 #include "base/fd.h"
 #include "test.h"
 #include "vm/vhost_user_socket.h"
+#include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -393,6 +396,40 @@ TEST(descriptors_that_a_message_must_not_have_end_the_connection_and_are_closed)
                 fake_message(&fixture.guest, cases[i].request, 0, payload, cases[i].size, fds, cases[i].fds);
                 check_is_refused(&fixture, VHOST_USER_BAD_DESCRIPTORS);
         }
+}
+
+/* Those of ring 0, which a message of each of the kinds passes. */
+static void check_event(int fd, bool is_taken) {
+        static const uint32_t requests[] = {VHOST_USER_SET_VRING_KICK, VHOST_USER_SET_VRING_CALL, VHOST_USER_SET_VRING_ERR};
+        const uint64_t ring = 0;
+        for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+                struct fixture fixture;
+                begin(&fixture);
+                fake_message(&fixture.guest, requests[i], 0, &ring, sizeof ring, &fd, 1);
+                if (!is_taken) {
+                        check_is_refused(&fixture, VHOST_USER_BAD_DESCRIPTORS);
+                        continue;
+                }
+                check_ok(serve(&fixture));
+                end(&fixture);
+        }
+        close(fd);
+}
+
+TEST(a_kick_call_or_error_descriptor_is_an_eventfd_or_a_pipe_and_nothing_else) {
+        int ends[2];
+        check_event((int)must(eventfd(0, EFD_CLOEXEC)), true);
+        must(pipe2(ends, O_CLOEXEC));
+        check_event(ends[0], true);
+        check_event(ends[1], true);
+        must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+        check_event(ends[0], false);
+        close(ends[1]);
+        check_event((int)must(memfd_create("anon_inode:[eventfd]", MFD_CLOEXEC)), false);
+        check_event((int)must(open("anon_inode:[eventfd]", O_CREAT | O_RDWR | O_CLOEXEC, 0600)), false);
+        must(unlink("anon_inode:[eventfd]"));
+        check_event((int)must(open("/dev/null", O_RDWR | O_CLOEXEC)), false);
+        check_event((int)must(epoll_create1(EPOLL_CLOEXEC)), false);
 }
 
 TEST(more_descriptors_than_any_message_has_are_closed) {
