@@ -32,15 +32,18 @@ void mailbox_deinit(struct mailbox *mailbox) {
         pthread_mutex_destroy(&mailbox->lock);
 }
 
-/* What a stranger can make come as often as he likes, and of which only the last counts: it takes the place of the one before. */
-static bool supersede(struct mailbox *mailbox, const struct vm_message *message) {
+/*
+ * What a stranger can make come as often as he likes, and of which only the last counts: it takes the place of the one
+ * before, whose set of descriptors is the caller's then.
+ */
+static bool supersede(struct mailbox *mailbox, const struct vm_message *message, struct vm_held **ret_old) {
         if (message->kind != VM_STATE && message->kind != VM_HELD && message->kind != VM_SUSPEND)
                 return false;
         list_for_each(link, &mailbox->letters) {
                 struct letter *letter = container_of(link, struct letter, link);
                 if (letter->message.kind != message->kind || letter->message.ticket != message->ticket)
                         continue;
-                vm_held_free(letter->message.held);
+                *ret_old = letter->message.held;
                 letter->message = *message;
                 return true;
         }
@@ -55,12 +58,14 @@ int mailbox_put(struct mailbox *mailbox, const struct vm_message *message) {
                 return -ENOMEM;
         }
         letter->message = *message;
+        struct vm_held *old = NULL;
         pthread_mutex_lock(&mailbox->lock);
-        bool was_empty = list_is_empty(&mailbox->letters), is_new = !supersede(mailbox, message);
+        bool was_empty = list_is_empty(&mailbox->letters), is_new = !supersede(mailbox, message, &old);
         if (is_new)
                 list_append(&mailbox->letters, &letter->link);
         mailbox->count += is_new;
         pthread_mutex_unlock(&mailbox->lock);
+        vm_held_free(old); /* which may wait: not under the lock, which the other one wants */
         if (!is_new)
                 free(letter);
         if (was_empty)
