@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "daemon/lend.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -23,7 +24,7 @@ static unsigned door_count;
 
 static void door_close(struct door *door) {
         (void)unlink(door->address.sun_path);
-        fd_close(door->fd);
+        watchdog_closep(&door->fd);
         list_unlink(&door->link);
         door_count--;
         free(door);
@@ -84,8 +85,11 @@ int vm_door_pass(const GUID *vm_id, const GUID *service_id, int socket_type, int
         if (r < 0)
                 return r;
         int end = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (end < 0)
-                return -errno;
+        if (end < 0) {
+                r = -errno;
+                door_close(door); /* or the next one who comes would be given this one's end */
+                return r;
+        }
         *ret_end = end;
         return 0;
 }
