@@ -6,7 +6,9 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/discard.h"
 #include "daemon/vms.h"
+#include "daemon/watchdog.h"
 #include "vm/holder_packet.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -50,9 +52,25 @@ struct hold {
 
 /* ---- the queue ---- */
 
+/* What a VMM sent, its connection among it. */
+static void discard_set(const GUID *vm_id, const int *fds, unsigned count) {
+        const struct stranger stranger = stranger_of_vm(vm_id);
+        for (unsigned i = 0; i < count; i++)
+                discard(fds[i], &stranger);
+}
+
+void hold_discard(const GUID *vm_id, struct vm_held *held) {
+        if (held)
+                discard_set(vm_id, held->fds, held->count);
+        free(held);
+}
+
+/* An end is mostly not the last of its socket, and is closed at once. */
 static void waiting_free(struct hold *hold, struct waiting *waiting) {
-        for (unsigned i = 0; i < waiting->fd_count; i++)
-                fd_close(waiting->fds[i]);
+        if (waiting->packet.kind == HOLDER_SET)
+                discard_set(&waiting->packet.vm_id, waiting->fds, waiting->fd_count);
+        for (unsigned i = 0; i < waiting->fd_count && waiting->packet.kind == HOLDER_ENDS; i++)
+                (void)watchdog_close_descriptor(waiting->fds[i]);
         hold->queue_fd_count -= waiting->fd_count;
         list_unlink(&waiting->link);
         hold->queue_count--;
@@ -66,7 +84,7 @@ static void clear_queue(struct hold *hold) {
 
 static void disconnect(struct hold *hold) {
         loop_remove(hold->world->loop, &hold->source);
-        hold->fd = fd_close(hold->fd);
+        watchdog_closep(&hold->fd);
         clear_queue(hold);
         while (!list_is_empty(&hold->vms)) {
                 struct held_vm *vm = container_of(hold->vms.next, struct held_vm, link);
@@ -170,8 +188,7 @@ static int find_set(struct hold *hold, const struct holder_packet *packet, const
         struct found *found = malloc(sizeof *found);
         struct vm_held *held = malloc(sizeof *held);
         if (!found || !held) {
-                for (unsigned i = 0; i < fd_count; i++)
-                        fd_close(fds[i]);
+                discard_set(&packet->vm_id, fds, fd_count);
                 free(found);
                 free(held);
                 return -ENOMEM;
@@ -188,7 +205,7 @@ static int find_set(struct hold *hold, const struct holder_packet *packet, const
 
 static void found_free(struct found *found) {
         list_unlink(&found->link);
-        vm_held_free(found->held);
+        hold_discard(&found->vm_id, found->held);
         free(found);
 }
 
@@ -224,8 +241,7 @@ static int holder_dispatch(struct source *source, uint32_t events) {
                 return flush_expire(&hold->flush);
         int r = holder_receive(hold->fd, &packet, fds, &fd_count);
         if (!r && packet.kind == HOLDER_SET)
-                while (fd_count)
-                        fd_close(fds[--fd_count]);
+                discard_set(&packet.vm_id, fds, fd_count);
         if (r < 0 && r != -EAGAIN) {
                 log_write(LOG_LEVEL_WARNING, "the holder is gone: VMs would not outlive hvsockd; starting another");
                 disconnect(hold);
@@ -344,7 +360,7 @@ void hold_vm(struct world *world, const GUID *vm_id, struct vm_held *held) {
                 held->count = 0;
                 add_vm(hold, vm_id);
         }
-        vm_held_free(held);
+        hold_discard(vm_id, held);
 }
 
 void hold_forget_vm(struct world *world, const GUID *vm_id) {
@@ -365,7 +381,8 @@ uint64_t hold_end(struct world *world, int fd) {
         int held_fd = may ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
         struct waiting *waiting = held_fd >= 0 ? queue_in_batch(hold, HOLDER_ENDS) : NULL;
         if (!waiting) {
-                fd_close(held_fd);
+                if (held_fd >= 0)
+                        (void)watchdog_close_descriptor(held_fd);
                 return 0;
         }
         waiting->packet.numbers[waiting->packet.count++] = hold->next_number;

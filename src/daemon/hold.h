@@ -36,6 +36,8 @@ int hold_settle(struct world *world);
 
 /* Takes the set, in place of the one before. */
 void hold_vm(struct world *world, const GUID *vm_id, struct vm_held *held);
+/* Closes a set that a VMM sent, and that nobody wants, without waiting. NULL is fine. */
+void hold_discard(const GUID *vm_id, struct vm_held *held);
 void hold_forget_vm(struct world *world, const GUID *vm_id);
 /* The host's end of a channel, whose descriptor stays the caller's. Returns its number; 0: it is not held. */
 uint64_t hold_end(struct world *world, int fd);

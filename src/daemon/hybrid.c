@@ -307,7 +307,7 @@ int hybrid_attach(struct world *world, struct partition *partition, int director
         if (!r)
                 r = loop_add(world->loop, &hybrid->source, hybrid->fd, EPOLLIN);
         if (r < 0) {
-                fd_close(hybrid->fd);
+                watchdog_closep(&hybrid->fd);
                 free(hybrid);
                 return r;
         }
@@ -320,7 +320,7 @@ void hybrid_detach(struct hybrid *hybrid) {
                 return;
         loop_disarm(hybrid->world->loop, &hybrid->timer);
         loop_remove(hybrid->world->loop, &hybrid->source);
-        fd_close(hybrid->fd);
+        watchdog_closep(&hybrid->fd);
         while (!list_is_empty(&hybrid->waiting))
                 visitor_drop(visitor_of(hybrid->waiting.next));
         while (!list_is_empty(&hybrid->asking)) {

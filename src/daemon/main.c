@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "daemon/config.h"
+#include "daemon/discard.h"
 #include "daemon/manage.h"
 #include "daemon/notify.h"
 #include "daemon/services.h"
@@ -294,12 +295,17 @@ static void raise_descriptor_limit(uint64_t *ret_old) {
         (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static void discard_held(int fd, const GUID *vm_id) {
+        const struct stranger stranger = vm_id ? stranger_of_vm(vm_id) : (struct stranger){};
+        discard(fd, &stranger);
+}
+
 /* A process that hvsockd starts, and that outlives it. */
 static int hold(void) {
         uint64_t old;
         signal(SIGPIPE, SIG_IGN);
         raise_descriptor_limit(&old);
-        return holder_run(HOLDER_LISTEN_FD, &HOLDER_LIMITS) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return holder_run(HOLDER_LISTEN_FD, &HOLDER_LIMITS, discard_held) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int run(struct arguments *arguments) {

@@ -19,6 +19,11 @@ static inline struct stranger stranger_of(const struct partition *partition, uin
         return (struct stranger){.vm_id = partition->vm_id, .uid = partition->parent ? UINT32_MAX : uid};
 }
 
+/* A VMM and its guest answer together. */
+static inline struct stranger stranger_of_vm(const GUID *vm_id) {
+        return (struct stranger){.vm_id = *vm_id, .uid = UINT32_MAX};
+}
+
 static inline bool stranger_equal(const struct stranger *a, const struct stranger *b) {
         return memcmp(a, b, sizeof *a) == 0;
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "daemon/connector.h"
 #include "daemon/lend.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -61,7 +62,7 @@ static struct verdict connect_host(struct vm_channel *from, const struct connect
         struct world *world = vm->world;
         struct connector_name name;
         struct channel *channel;
-        cleanup(fd_closep) int fd = -1;
+        cleanup(watchdog_closep) int fd = -1; /* who accepted it may have sent something already */
         cleanup(freep) struct channel_shell *shell = calloc(1, sizeof *shell);
         struct process *process = shell ? process_get(world, vm->partition, 0) : NULL;
         if (!process)

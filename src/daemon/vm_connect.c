@@ -9,6 +9,7 @@
 #include "daemon/discard.h"
 #include "daemon/lend.h"
 #include "daemon/vm_door.h"
+#include "daemon/watchdog.h"
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -53,7 +54,7 @@ int vm_channel_open_at(const struct vm_opening *opening, int end, struct vm_chan
 
 int vm_channel_open(const struct vm_opening *opening, struct vm_channel *to, struct channel **ret_channel) {
         const struct connect_request *ask = opening->ask;
-        cleanup(fd_closep) int end = -1;
+        cleanup(watchdog_closep) int end = -1;
         int r = vm_door_pass(&opening->route->vm->vm_id, &ask->service_id, ask->socket_type, opening->fd, &end);
         if (!r)
                 r = vm_channel_open_at(opening, end, to, ret_channel);

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "base/log.h"
+#include "daemon/discard.h"
 #include "daemon/hold.h"
 #include <fcntl.h>
 #include <string.h>
@@ -36,11 +37,19 @@ void vm_front_end_left(struct vm *vm) {
         hold_forget_vm(vm->world, &vm->partition->vm_id);
 }
 
+/* A VMM may say other descriptors as often as it likes: if their closes pile up, it is not served on. */
 void vm_hold(struct vm *vm, struct vm_held *held) {
-        if (vm->partition)
+        bool is_clogged = discard_is_clogged(&vm->stranger);
+        if (vm->partition && !is_clogged) {
                 hold_vm(vm->world, &vm->partition->vm_id, held);
-        else
-                vm_held_free(held);
+                return;
+        }
+        hold_discard(&vm->stranger.vm_id, held);
+        if (vm->partition && is_clogged) {
+                log_stranger(LOG_LEVEL_WARNING, "VM %s: the VMM's descriptors take too long to close: let it go",
+                             vm->partition->label);
+                (void)worker_tell(&vm->worker, &(struct vm_message){.kind = VM_STOP, .fd = -1});
+        }
 }
 
 void vms_say_held(struct world *world) {
@@ -58,7 +67,7 @@ void vm_serve_on(struct vm *vm) {
         if (held && vm_start_thread(vm, -1, held) == 0)
                 return;
         bool is_lost = held || faccessat(vm->world->runtime_fd, name, F_OK, 0) == 0;
-        vm_held_free(held);
+        hold_discard(&vm->stranger.vm_id, held);
         if (is_lost) {
                 vm->problem = VHOST_USER_LOST;
                 vm_front_end_left(vm);

@@ -14,6 +14,7 @@
 #include "daemon/probe.h"
 #include "daemon/vm_ports.h"
 #include "daemon/vm_door.h"
+#include "daemon/watchdog.h"
 #include "vm/memory_guard.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -140,7 +141,8 @@ static void take_message(struct vm *vm, const struct vm_message *message) {
         default:
                 break;
         }
-        fd_close(message->fd);
+        if (message->fd >= 0)
+                (void)watchdog_close_descriptor(message->fd); /* a channel's end */
 }
 
 static int news_dispatch(struct source *source, uint32_t events) {
@@ -161,14 +163,9 @@ static int news_dispatch(struct source *source, uint32_t events) {
 /* ---- front-ends ---- */
 
 /* What a VMM sent, and nobody took, is closed with it. */
-static void discard_connection(const struct vm *vm, int fd) {
-        const struct stranger stranger = stranger_of(vm->partition, 0);
-        discard(fd, &stranger);
-}
-
 static void front_end_drop(struct front_end *front_end) {
         loop_remove(front_end->vm->world->loop, &front_end->source);
-        discard_connection(front_end->vm, fd_take(front_end->fd));
+        discard(fd_take(front_end->fd), &front_end->vm->stranger);
 }
 
 int vm_start_thread(struct vm *vm, int front_end_fd, struct vm_held *held) {
@@ -190,7 +187,7 @@ int vm_start_thread(struct vm *vm, int front_end_fd, struct vm_held *held) {
 static int front_end_dispatch(struct source *source, uint32_t events) {
         struct front_end *front_end = container_of(source, struct front_end, source);
         struct vm *vm = front_end->vm;
-        if (events & (EPOLLHUP | EPOLLERR)) {
+        if (events & (EPOLLHUP | EPOLLERR) || discard_is_clogged(&vm->stranger)) {
                 front_end_drop(front_end);
                 return 0;
         }
@@ -202,7 +199,7 @@ static int front_end_dispatch(struct source *source, uint32_t events) {
         int r = vm_start_thread(vm, fd, NULL);
         if (r < 0) {
                 log_stranger(LOG_LEVEL_ERROR, "cannot serve VM %s: %s", vm->partition->label, strerror(-r));
-                discard_connection(vm, fd);
+                discard(fd, &vm->stranger);
         }
         return 0;
 }
@@ -212,7 +209,7 @@ static int door_dispatch(struct source *source, uint32_t events) {
         int fd = accept4(vm->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0)
                 return 0;
-        for (unsigned i = 0; i < VM_FRONT_ENDS_MAX; i++) {
+        for (unsigned i = 0; i < VM_FRONT_ENDS_MAX && !discard_is_clogged(&vm->stranger); i++) {
                 struct front_end *front_end = &vm->waiting[i];
                 if (front_end->fd >= 0)
                         continue;
@@ -221,7 +218,7 @@ static int door_dispatch(struct source *source, uint32_t events) {
                 front_end->fd = fd;
                 return 0;
         }
-        discard_connection(vm, fd);
+        discard(fd, &vm->stranger);
         return 0;
 }
 
@@ -280,6 +277,7 @@ int vm_attach(struct world *world, struct partition *partition, int directory_fd
                 return -ENOMEM;
         *vm = (struct vm){.world = world,
                           .partition = partition,
+                          .stranger = stranger_of_vm(&partition->vm_id),
                           .fd = -1,
                           .door = {.dispatch = door_dispatch, .fd = -1},
                           .news = {.dispatch = news_dispatch, .fd = -1},
@@ -291,7 +289,7 @@ int vm_attach(struct world *world, struct partition *partition, int directory_fd
                 r = *partition->hybrid ? open_hybrid(vm) : open_sockets(vm, directory_fd);
         if (r < 0) {
                 loop_remove(world->loop, &vm->door);
-                fd_close(vm->fd);
+                watchdog_closep(&vm->fd);
                 table_deinit(&vm->channels);
                 free(vm);
                 return r;
@@ -307,7 +305,7 @@ static void vm_leave(struct vm *vm) {
         hybrid_detach(vm->hybrid);
         vm->hybrid = NULL;
         loop_remove(vm->world->loop, &vm->door);
-        vm->fd = fd_close(vm->fd);
+        watchdog_closep(&vm->fd);
         for (unsigned i = 0; i < VM_FRONT_ENDS_MAX; i++)
                 if (vm->waiting[i].fd >= 0)
                         front_end_drop(&vm->waiting[i]);

@@ -33,6 +33,7 @@ struct vm {
         struct world *world;
         struct partition *partition;  /* NULL: it was removed, and the thread is ending */
         struct list link;
+        struct stranger stranger;     /* its VMM */
         int fd;                       /* listening; -1 */
         struct source door, news;
         struct hybrid *hybrid;        /* its hybrid socket */

@@ -43,6 +43,7 @@ struct holder {
         struct source listener, daemon;
         int epoll_fd, listen_fd, daemon_fd; /* daemon_fd -1: there is none */
         struct holder_limits limits;
+        holder_discard discard;
         int64_t alone_since_ms;
         struct list sets;
         unsigned set_count, end_count;
@@ -55,16 +56,16 @@ static int64_t now_ms(void) {
         return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 
-static void close_all(int *fds, unsigned count) {
+static void discard_set(const struct holder *holder, const GUID *vm_id, const int *fds, unsigned count) {
         while (count)
-                fd_close(fds[--count]);
+                holder->discard(fds[--count], vm_id);
 }
 
 /* ---- sets ---- */
 
 static void set_free(struct holder *holder, struct set *set) {
         (void)epoll_ctl(holder->epoll_fd, EPOLL_CTL_DEL, set->fds[0], NULL); /* a duplicate would keep it there */
-        close_all(set->fds, set->count);
+        discard_set(holder, &set->vm_id, set->fds, set->count);
         list_unlink(&set->link);
         holder->set_count--;
         free(set);
@@ -83,7 +84,7 @@ static void hold_set(struct holder *holder, const struct holder_packet *packet, 
         drop_set(holder, &packet->vm_id);
         struct set *set = holder->set_count < holder->limits.sets_max ? calloc(1, sizeof *set) : NULL;
         if (!set) {
-                close_all(fds, count);
+                discard_set(holder, &packet->vm_id, fds, count);
                 return;
         }
         struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = &set->source};
@@ -112,7 +113,7 @@ static struct held_end *find_end(struct holder *holder, uint64_t number) {
 static void end_free(struct holder *holder, struct held_end *end) {
         table_remove(&holder->ends, &end->link);
         holder->end_count--;
-        fd_close(end->fd);
+        holder->discard(end->fd, NULL);
         free(end);
 }
 
@@ -121,7 +122,7 @@ static void hold_end(struct holder *holder, uint64_t number, int fd) {
         bool may = holder->end_count < holder->limits.ends_max && !find_end(holder, number);
         struct held_end *end = may ? malloc(sizeof *end) : NULL;
         if (!end || table_insert(&holder->ends, &end->link, table_hash(&holder->ends, &number, sizeof number)) < 0) {
-                fd_close(fd);
+                holder->discard(fd, NULL);
                 free(end);
                 return;
         }
@@ -130,7 +131,7 @@ static void hold_end(struct holder *holder, uint64_t number, int fd) {
         holder->end_count++;
 }
 
-/* Nobody moves data for them any more. All are told before the first one is closed, which may take longer. */
+/* Nobody moves data for them any more. All are told before the first one is closed. */
 static void abort_ends(struct holder *holder) {
         for (struct table_link *link = NULL; (link = table_next(&holder->ends, link));) {
                 int fd = container_of(link, struct held_end, link)->fd, type, is_ring = 0;
@@ -148,7 +149,7 @@ static void abort_ends(struct holder *holder) {
 /* ---- hvsockd ---- */
 
 static void daemon_gone(struct holder *holder) {
-        holder->daemon_fd = fd_close(holder->daemon_fd);
+        holder->discard(fd_take(holder->daemon_fd), NULL); /* more may be queued in it, if it was mistaken */
         holder->alone_since_ms = now_ms();
         abort_ends(holder);
 }
@@ -254,9 +255,9 @@ static void serve(struct holder *holder) {
         }
 }
 
-int holder_run(int listen_fd, const struct holder_limits *limits) {
+int holder_run(int listen_fd, const struct holder_limits *limits, holder_discard discard) {
         struct holder holder = {.listener.kind = LISTENER, .daemon.kind = DAEMON, .listen_fd = listen_fd,
-                                .daemon_fd = -1, .limits = *limits, .alone_since_ms = now_ms()};
+                                .daemon_fd = -1, .limits = *limits, .discard = discard, .alone_since_ms = now_ms()};
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = &holder.listener};
         uint8_t key[16];
         list_init(&holder.sets);

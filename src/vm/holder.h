@@ -18,9 +18,13 @@
  * It trusts hvsockd, which is of the same user, as to what is held; a packet that
  * cannot be ends the connection like a death. A later connection replaces the one
  * there is: two hvsockd on one world there cannot be, so the first one is dead.
+ *
+ * What it holds is strangers', and to close that may wait: for a file of somebody's
+ * FUSE server, or for what an application queued in its channel. The next hvsockd is
+ * not to wait along, so all of that is closed by whoever runs the holder.
  */
 
-#include <stdint.h>
+#include "base/guid.h"
 
 #define HOLDER_LISTEN_FD 3     /* of `hvsockd --hold`: a listening socket of SOCK_SEQPACKET */
 #define HOLDER_KEEP_MS 60000   /* without hvsockd */
@@ -33,5 +37,8 @@ struct holder_limits {
 };
 #define HOLDER_LIMITS ((struct holder_limits){HOLDER_KEEP_MS, HOLDER_SETS_MAX, HOLDER_ENDS_MAX})
 
+/* Closes a descriptor, by and by, without waiting. `vm_id`: of the VM whose VMM sent it; NULL: it is a channel's end. */
+typedef void (*holder_discard)(int fd, const GUID *vm_id);
+
 /* Serves until there is nothing to hold, or -errno. */
-int holder_run(int listen_fd, const struct holder_limits *limits);
+int holder_run(int listen_fd, const struct holder_limits *limits, holder_discard discard);

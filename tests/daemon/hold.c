@@ -10,6 +10,7 @@
 #include "test.h"
 #include "vm/holder_packet.h"
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
@@ -91,7 +92,10 @@ TEST(no_more_descriptors_than_the_limit_wait) {
         check(held);
         held->fds[held->count++] = (int)must(eventfd(0, EFD_CLOEXEC));
         GUID vm_id = {.Data1 = 1};
-        hold_vm(&world, &vm_id, held); /* and is closed: the runner would find it */
+        int fd = held->fds[0];
+        hold_vm(&world, &vm_id, held);
+        while (fcntl(fd, F_GETFD) >= 0) /* a thread closes it */
+                poll(NULL, 0, 1);
         end();
 }
 

@@ -7,11 +7,10 @@
 #include "base/guid.h"
 #include "daemon/doubt.h"
 #include "daemon/watchdog.h"
+#include "lingering.h"
 #include "test.h"
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,47 +35,12 @@ static void raise_descriptor_limit(void) {
 
 /* ---- descriptors whose close waits ---- */
 
-/* The peers of lingering sockets, which never read. */
-static int deaf[3 * HOSTILE], deaf_count;
+static int deaf[3 * HOSTILE]; /* the peers of lingering sockets, which never read */
+static unsigned deaf_count;
 
-/* A connected socket with unsent bytes, whose last close waits for a minute. */
-static int lingering_socket(void) {
-        static const char bytes[65536];
-        const struct linger linger = {.l_onoff = 1, .l_linger = 60};
-        const int small = 4096;
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t length = sizeof address;
-        cleanup(fd_closep) int listening = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        must(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof small));
-        must(bind(listening, (struct sockaddr *)&address, length));
-        must(listen(listening, 1));
-        must(getsockname(listening, (struct sockaddr *)&address, &length));
-        int fd = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
-        must(connect(fd, (struct sockaddr *)&address, length));
-        deaf[deaf_count++] = (int)must(accept4(listening, NULL, NULL, SOCK_CLOEXEC));
-        while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-                ;
-        must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
-        return fd;
-}
-
-/* The copies here must not be the last, whose close waits: nothing is received before the broker goes on. */
-static void send_lingering(int socket, const void *packet, size_t length, unsigned count) {
-        int fds[3];
-        char control[CMSG_SPACE(sizeof fds)] = "";
-        struct iovec vector = {.iov_base = (void *)packet, .iov_len = length};
-        struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control,
-                                 .msg_controllen = CMSG_SPACE(count * sizeof(int))};
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        *header = (struct cmsghdr){
-                .cmsg_len = CMSG_LEN(count * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        for (unsigned i = 0; i < count; i++)
-                fds[i] = lingering_socket();
-        memcpy(CMSG_DATA(header), fds, count * sizeof(int));
-        must(sendmsg(socket, &message, MSG_NOSIGNAL));
-        for (unsigned i = 0; i < count; i++)
-                fd_close(fds[i]);
+static void send_deaf(int socket, const void *packet, size_t length, unsigned count) {
+        send_lingering(socket, packet, length, count, deaf + deaf_count);
+        deaf_count += count;
 }
 
 /* How often the broker's loop gave up the processor to wait for something. */
@@ -125,7 +89,7 @@ static void check_never_waits(void (*push)(int client)) {
 static void push_three(int client) {
         uint8_t packet[WIRE_PACKET_MAX];
         struct wire_request request = request_of(WIRE_HELLO);
-        send_lingering(client, packet, wire_encode_request(&request, packet), 3);
+        send_deaf(client, packet, wire_encode_request(&request, packet), 3);
 }
 
 TEST(more_descriptors_than_one_do_not_make_the_loop_wait) {
@@ -134,7 +98,7 @@ TEST(more_descriptors_than_one_do_not_make_the_loop_wait) {
 
 static void push_behind_garbage(int client) {
         must(send(client, "garbage", 7, MSG_NOSIGNAL));
-        send_lingering(client, "more", 4, 1);
+        send_deaf(client, "more", 4, 1);
 }
 
 TEST(a_connection_that_is_ended_with_descriptors_queued_does_not_make_the_loop_wait) {
@@ -146,7 +110,7 @@ static void push_inside_another(int client) {
         uint8_t packet[WIRE_PACKET_MAX];
         struct wire_request request = bind_request(&HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM);
         must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
-        send_lingering(ends[1], "x", 1, 1);
+        send_deaf(ends[1], "x", 1, 1);
         check_ok(packet_send(client, packet, wire_encode_request(&request, packet), ends[0], 0));
         fd_close(ends[0]);
         fd_close(ends[1]);
@@ -170,7 +134,7 @@ TEST(a_service_whose_program_fails_ends_what_waits_for_it_without_making_the_loo
         bare_start(&world);
         int client = bare_client(&world);
         until(bare_connect(client, &HV_GUID_LOOPBACK, &SERVICE, SOCK_STREAM, &waiting) == 0);
-        send_lingering(waiting, "x", 1, 1);
+        send_deaf(waiting, "x", 1, 1);
         struct pollfd ended = {.fd = waiting};
         must(poll(&ended, 1, -1));
         check(ended.revents & POLLHUP);
@@ -198,9 +162,9 @@ TEST(the_management_interface_receives_no_descriptor_whose_close_makes_the_loop_
         bare_start(&world);
         int client = bare_client(&world), reader = manage_client(), closer = manage_client();
         stop_broker();
-        send_lingering(reader, "{", 1, 1);
+        send_deaf(reader, "{", 1, 1);
         must(send(closer, "garbage", sizeof "garbage", 0));
-        send_lingering(closer, "x", 1, 1);
+        send_deaf(closer, "x", 1, 1);
         must(kill(world.broker, SIGCONT));
         bare_check_alive(&world);
         bare_check_alive(&world);

@@ -4,16 +4,15 @@
 
 #include "../vm/fake_driver.h"
 #include "base/fd.h"
+#include "lingering.h"
 #include "pair.h"
 #include "test.h"
-#include <netinet/in.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define VMMS 16u
-#define LINGER_SECONDS 3600
 #define PATIENCE_SECONDS 20
 
 static struct world *world;
@@ -26,38 +25,6 @@ static void begin(void) {
         world_define(world, "guest", "vm", lines);
         world_start(world);
         world_enter(world, "host");
-}
-
-/* A connected socket with unsent bytes: its last close waits. */
-static int lingering_socket(int *ret_deaf) {
-        static const char bytes[65536];
-        const struct linger linger = {.l_onoff = 1, .l_linger = LINGER_SECONDS};
-        const int small = 4096;
-        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t length = sizeof address;
-        cleanup(fd_closep) int listening = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        must(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &small, sizeof small));
-        must(bind(listening, (struct sockaddr *)&address, length));
-        must(listen(listening, 1));
-        must(getsockname(listening, (struct sockaddr *)&address, &length));
-        int fd = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small));
-        must(connect(fd, (struct sockaddr *)&address, length));
-        *ret_deaf = (int)must(accept4(listening, NULL, NULL, SOCK_CLOEXEC));
-        while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-                ;
-        must(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
-        return fd;
-}
-
-static void send_with(int socket, int fd) {
-        char byte = 0, control[CMSG_SPACE(sizeof fd)] = "";
-        struct iovec piece = {&byte, 1};
-        struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-        *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
-                .cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof fd);
-        must(sendmsg(socket, &message, MSG_NOSIGNAL));
 }
 
 static int connect_vmm(void) {
@@ -82,9 +49,7 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
         must(kill(world->broker, SIGSTOP));
         for (unsigned i = 0; i < VMMS; i++) {
                 cleanup(fd_closep) int vmm = connect_vmm();
-                int fd = lingering_socket(&deaf[i]);
-                send_with(vmm, fd);
-                close(fd);
+                send_lingering(vmm, "x", 1, 1, &deaf[i]);
         }
         must(kill(world->broker, SIGCONT));
         for (unsigned i = 0; i < 2 * VMMS; i++)

@@ -4,6 +4,7 @@
 
 #include "../vm/fake_driver.h"
 #include "base/fd.h"
+#include "lingering.h"
 #include "pair.h"
 #include "test.h"
 #include <linux/sockios.h>
@@ -420,6 +421,23 @@ TEST(a_holder_that_does_not_keep_up_holds_up_nobody) {
         check(await(is_running()));
         expect_resets(CROWD);
         check_served(SOCK_STREAM);
+        end();
+}
+
+TEST(a_channel_whose_close_waits_does_not_hold_up_the_successor) {
+        int deaf;
+        begin(SOCK_STREAM);
+        int fd = from_guest(SOCK_STREAM);
+        await_held();
+        must(kill(world->broker, SIGSTOP));
+        send_lingering(fd, "x", 1, 1, &deaf);
+        world_kill(world);
+        check_was_reset(fd);
+        world_start(world);
+        check(await(is_running()));
+        expect_resets(1);
+        check_served(SOCK_STREAM);
+        fd_close(deaf);
         end();
 }
 

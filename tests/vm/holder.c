@@ -22,6 +22,10 @@ static struct sockaddr_un name; /* abstract, its own */
 static socklen_t name_length;
 static pid_t pid;
 
+static void discard(int fd, const GUID *vm_id) {
+        fd_close(fd);
+}
+
 static void begin(const struct holder_limits *limits) {
         int fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
         must(bind(fd, (struct sockaddr *)&(struct sockaddr_un){.sun_family = AF_UNIX}, sizeof name.sun_family));
@@ -29,7 +33,7 @@ static void begin(const struct holder_limits *limits) {
         must(getsockname(fd, (struct sockaddr *)&name, &name_length));
         must(listen(fd, 4));
         if (!(pid = (pid_t)must(fork())))
-                _exit(holder_run(fd, limits) < 0);
+                _exit(holder_run(fd, limits, discard) < 0);
         fd_close(fd);
 }
 
