@@ -17,8 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define HOLDER_PATH "../" HOLDER_SOCKET /* from the working directory */
-
 /* A packet that waits for the loop's next turn, or for the holder. */
 struct waiting {
         struct list link;
@@ -44,6 +42,7 @@ struct hold {
         struct source source;
         int fd;               /* -1: there is no holder */
         int64_t not_before_ms; /* a holder is not started again */
+        struct child starter; /* of the last one: ends at once, unless a stranger's descriptor holds it up */
         struct timer flush, idle, again;
         struct list queue, found, vms;
         unsigned queue_count, queue_fd_count, end_count;
@@ -150,23 +149,6 @@ static int flush_expire(struct timer *timer) {
 
 /* ---- the connection ---- */
 
-static int connect_holder(struct hold *hold) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = HOLDER_PATH};
-        struct ucred peer;
-        socklen_t length = sizeof peer;
-        struct holder_packet hello = {.kind = HOLDER_HELLO, .generation = HOLDER_VERSION};
-        cleanup(fd_closep) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
-            getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
-                return -errno;
-        if (peer.uid != geteuid())
-                return -EPERM;
-        int r = holder_send(fd, &hello, NULL, 0, MSG_DONTWAIT);
-        if (!r)
-                hold->fd = fd_take(fd);
-        return r;
-}
-
 static struct held_vm *find_vm(struct hold *hold, const GUID *vm_id) {
         list_for_each(link, &hold->vms) {
                 struct held_vm *vm = container_of(link, struct held_vm, link);
@@ -256,11 +238,14 @@ static int holder_dispatch(struct source *source, uint32_t events) {
 static int need_holder(struct hold *hold) {
         if (hold->fd >= 0)
                 return 0;
-        if (loop_now_ms() < hold->not_before_ms)
+        if (loop_now_ms() < hold->not_before_ms || hold->starter.pid)
                 return -EAGAIN;
-        int r = hold_start(hold->world);
+        pid_t pid;
+        int r = hold_start(hold->world, &pid);
         if (!r)
-                r = connect_holder(hold);
+                r = loop_watch_child(hold->world->loop, &hold->starter, pid);
+        if (!r)
+                r = hold_connect(&hold->fd);
         if (!r)
                 r = loop_add(hold->world->loop, &hold->source, hold->fd, EPOLLIN);
         if (r < 0) {
@@ -270,6 +255,11 @@ static int need_holder(struct hold *hold) {
                           strerror(-r));
         }
         return r;
+}
+
+static void starter_exited(struct child *child, int status) {
+        if (status)
+                log_write(LOG_LEVEL_WARNING, "cannot start the holder: VMs will not outlive hvsockd");
 }
 
 static int again_expire(struct timer *timer) {
@@ -291,13 +281,14 @@ int hold_open(struct world *world) {
                               .flush.expire = flush_expire,
                               .idle.expire = idle_expire,
                               .again.expire = again_expire,
+                              .starter.exited = starter_exited,
                               .first_number = 1,
                               .next_number = 1};
         list_init(&hold->vms);
         list_init(&hold->queue);
         list_init(&hold->found);
         world->hold = hold;
-        int r = connect_holder(hold);
+        int r = hold_connect(&hold->fd);
         if (r < 0) /* nobody left one */
                 return 0;
         if (!(r = hear_sets(hold)))
@@ -318,6 +309,7 @@ void hold_close(struct world *world) {
         loop_disarm(world->loop, &hold->flush);
         loop_disarm(world->loop, &hold->idle);
         loop_disarm(world->loop, &hold->again);
+        loop_forget_child(world->loop, &hold->starter);
         while (!list_is_empty(&hold->found))
                 found_free(container_of(hold->found.next, struct found, link));
         free(hold);
@@ -345,6 +337,11 @@ int hold_settle(struct world *world) {
                 found_free(found);
         }
         return 0;
+}
+
+void hold_expect_vm(struct world *world, const GUID *vm_id) {
+        if (need_holder(world->hold) == 0)
+                add_vm(world->hold, vm_id);
 }
 
 void hold_vm(struct world *world, const GUID *vm_id, struct vm_held *held) {

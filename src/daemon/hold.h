@@ -34,6 +34,11 @@ struct vm_held *hold_take(struct world *world, const GUID *vm_id);
 /* All VMs have taken theirs: what is left belongs to none. */
 int hold_settle(struct world *world);
 
+/*
+ * A VM is about to have something to be held. The holder is started now if there is none, before a VMM's descriptors
+ * are in this process: a child that has them, too, may never get rid of them.
+ */
+void hold_expect_vm(struct world *world, const GUID *vm_id);
 /* Takes the set, in place of the one before. */
 void hold_vm(struct world *world, const GUID *vm_id, struct vm_held *held);
 /* Closes a set that a VMM sent, and that nobody wants, without waiting. NULL is fine. */
@@ -43,5 +48,10 @@ void hold_forget_vm(struct world *world, const GUID *vm_id);
 uint64_t hold_end(struct world *world, int fd);
 void hold_forget_end(struct world *world, uint64_t number);
 
-/* hold_start.c: a process that listens at HOLDER_SOCKET by the time this returns. */
-int hold_start(struct world *world);
+/*
+ * hold_start.c: a process that listens at HOLDER_SOCKET by the time this returns. *ret_starter is a child, to be reaped
+ * when it ends, which nobody may wait for.
+ */
+int hold_start(struct world *world, pid_t *ret_starter);
+/* Says hello to who listens there. -ENOENT, -ECONNREFUSED: nobody does. */
+int hold_connect(int *ret_fd);

@@ -26,6 +26,7 @@ static void name_mark(const struct vm *vm, char ret_name[MARK_SIZE]) {
 void vm_front_end_came(struct vm *vm) {
         char name[MARK_SIZE];
         name_mark(vm, name);
+        hold_expect_vm(vm->world, &vm->partition->vm_id);
         fd_close(openat(vm->world->runtime_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
 }
 

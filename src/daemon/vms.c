@@ -176,10 +176,13 @@ int vm_start_thread(struct vm *vm, int front_end_fd, struct vm_held *held) {
                                             .held = held};
         if (getrandom(options.hash_key, sizeof options.hash_key, 0) != sizeof options.hash_key)
                 return -errno;
-        int r = vm_thread_start(&options, &vm->worker.thread);
-        if (r < 0)
-                return r;
         vm_front_end_came(vm);
+        int r = vm_thread_start(&options, &vm->worker.thread);
+        if (r < 0) {
+                if (!held)
+                        vm_front_end_left(vm);
+                return r;
+        }
         return loop_add(vm->world->loop, &vm->news, worker_fd(&vm->worker), EPOLLIN);
 }
 

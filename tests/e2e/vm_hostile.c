@@ -4,6 +4,7 @@
 
 #include "../vm/fake_driver.h"
 #include "base/fd.h"
+#include "deaf_file.h"
 #include "lingering.h"
 #include "pair.h"
 #include "test.h"
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define VMMS 16u
+#define DEAF_SIZE 65536u
 #define PATIENCE_SECONDS 20
 
 static struct world *world;
@@ -56,5 +58,43 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
                 check_answers();
         for (unsigned i = 0; i < VMMS; i++)
                 close(deaf[i]);
+        world_end(world);
+}
+
+/* The memory of a guest that has none of its own: a file that nobody serves. */
+static void share(struct deaf_file *file) {
+        const uint64_t table[5] = {1, FAKE_BASE, DEAF_SIZE, FAKE_BASE + FAKE_USER_OFFSET, 0};
+        char directory[PATH_MAX], path[PATH_MAX + 16];
+        world_directory(world, "guest", directory);
+        snprintf(path, sizeof path, "%s/vhost-user", directory);
+        fake_guest_init(&guest);
+        driver_plug(path);
+        must(kill(world->broker, SIGSTOP));
+        fake_message(&guest, VHOST_USER_SET_MEM_TABLE, VHOST_USER_NEED_REPLY, table, sizeof table, &file->fd, 1);
+        deaf_file_stop(file);
+        must(kill(world->broker, SIGCONT));
+        for (uint32_t header[3] = {}; header[0] != VHOST_USER_SET_MEM_TABLE;) {
+                char payload[VHOST_USER_PAYLOAD_MAX];
+                await_readable(guest.socket);
+                check_equal(must(recv(guest.socket, header, sizeof header, MSG_WAITALL)), sizeof header);
+                if (header[2])
+                        check_equal(must(recv(guest.socket, payload, header[2], MSG_WAITALL)), header[2]);
+        }
+}
+
+/* What goes to the holder is closed; so are the copies in the process that becomes the holder, if it is not there yet. */
+TEST(a_vmm_whose_memory_is_a_file_that_nobody_serves_holds_up_nobody) {
+        struct deaf_file file;
+        if (!deaf_file_open(&file, DEAF_SIZE))
+                test_skip("no FUSE server may be started here");
+        begin();
+        share(&file);
+        check_answers();
+        for (uint64_t ring = 0; ring < 2; ring++)
+                fake_message(&guest, VHOST_USER_SET_VRING_CALL, 0, &ring, sizeof ring, &guest.call_fds[ring], 1);
+        for (unsigned i = 0; i < 10; i++)
+                check_answers();
+        deaf_file_close(&file);
+        fake_guest_free(&guest);
         world_end(world);
 }
