@@ -41,21 +41,21 @@ static void vm_channel_free(struct vm_channel *vm_channel) {
 }
 
 void vm_channel_tell(struct vm_channel *vm_channel, enum vm_message_kind kind) {
-        struct vm_worker *worker = &vm_channel->vm->worker;
-        if (worker_is_there(worker))
-                (void)worker_tell(worker, &(struct vm_message){.kind = kind, .ticket = vm_channel->ticket, .fd = -1});
+        struct vm_worker *worker = vm_channel->vm->worker;
+        if (worker)
+                (void)vm_worker_tell(worker, &(struct vm_message){.kind = kind, .ticket = vm_channel->ticket, .fd = -1});
 }
 
 int vm_dial(struct vm *vm, uint64_t from_cid, uint32_t port, int socket_type, vm_answer answered, void *waiting,
             struct vm_channel **ret) {
-        if (!worker_is_there(&vm->worker))
+        if (!vm->worker)
                 return -EHOSTUNREACH;
         if (vm->dialling_count >= VM_PENDING_MAX)
                 return -ENOBUFS;
         struct vm_channel *vm_channel = vm_channel_new(vm, vm->next_ticket);
         if (!vm_channel)
                 return -ENOMEM;
-        int r = worker_tell(&vm->worker, &(struct vm_message){
+        int r = vm_worker_tell(vm->worker, &(struct vm_message){
                                                  .kind = VM_CONNECT,
                                                  .ticket = vm_channel->ticket,
                                                  .cid = from_cid,
@@ -86,7 +86,7 @@ void vm_refuse(struct vm_channel *vm_channel) {
 
 void vm_give_end(struct vm_channel *vm_channel, const struct vm_end *end) {
         vm_channel->held_end = hold_end(vm_channel->vm->world, end->fd);
-        (void)worker_tell(&vm_channel->vm->worker, &(struct vm_message){
+        (void)vm_worker_tell(vm_channel->vm->worker, &(struct vm_message){
                                                            .kind = vm_channel->ticket % 2 ? VM_ACCEPT : VM_END,
                                                            .ticket = vm_channel->ticket,
                                                            .has_records = end->has_records,
@@ -95,7 +95,7 @@ void vm_give_end(struct vm_channel *vm_channel, const struct vm_end *end) {
 }
 
 void vm_channel_survives(struct vm_channel *vm_channel, bool survives) {
-        (void)worker_tell(&vm_channel->vm->worker, &(struct vm_message){.kind = VM_SUSPEND,
+        (void)vm_worker_tell(vm_channel->vm->worker, &(struct vm_message){.kind = VM_SUSPEND,
                                                                         .ticket = vm_channel->ticket,
                                                                         .survives_pause = survives,
                                                                         .fd = -1});

@@ -49,15 +49,15 @@ void vm_hold(struct vm *vm, struct vm_held *held) {
         if (vm->partition && is_clogged) {
                 log_stranger(LOG_LEVEL_WARNING, "VM %s: the VMM's descriptors take too long to close: let it go",
                              vm->partition->label);
-                (void)worker_tell(&vm->worker, &(struct vm_message){.kind = VM_STOP, .fd = -1});
+                (void)vm_worker_tell(vm->worker, &(struct vm_message){.kind = VM_STOP, .fd = -1});
         }
 }
 
 void vms_say_held(struct world *world) {
         list_for_each(link, &world->vms->all) {
                 struct vm *vm = container_of(link, struct vm, link);
-                if (vm->worker.thread)
-                        (void)vm_thread_tell(vm->worker.thread, &(struct vm_message){.kind = VM_SAY_HELD, .fd = -1});
+                if (vm->worker)
+                        (void)vm_worker_tell(vm->worker, &(struct vm_message){.kind = VM_SAY_HELD, .fd = -1});
         }
 }
 
@@ -65,13 +65,13 @@ void vm_serve_on(struct vm *vm) {
         char name[MARK_SIZE];
         struct vm_held *held = hold_take(vm->world, &vm->partition->vm_id);
         name_mark(vm, name);
-        if (held && vm_start_thread(vm, -1, held) == 0)
+        if (!held && faccessat(vm->world->runtime_fd, name, F_OK, 0) < 0)
                 return;
-        bool is_lost = held || faccessat(vm->world->runtime_fd, name, F_OK, 0) == 0;
-        hold_discard(&vm->stranger.vm_id, held);
-        if (is_lost) {
-                vm->problem = VHOST_USER_LOST;
-                vm_front_end_left(vm);
-                log_write(LOG_LEVEL_WARNING, "VM %s: %s", vm->partition->label, vhost_user_problem_text(vm->problem));
+        vm->problem = VHOST_USER_LOST;
+        if (held && vm_start_thread(vm, -1, held) == 0) {
+                vm->problem = VHOST_USER_FINE;
+                return;
         }
+        vm_front_end_left(vm);
+        log_write(LOG_LEVEL_WARNING, "VM %s: %s", vm->partition->label, vhost_user_problem_text(vm->problem));
 }

@@ -5,6 +5,7 @@
 #include "daemon/vm_ports.h"
 
 #include "base/guid.h"
+#include "vm/hybrid_thread.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,12 +35,12 @@ static unsigned find_ports(const struct vm *vm, uint32_t ports[HYBRID_LISTENERS_
 }
 
 static void tell(struct vm *vm, enum vm_message_kind kind, uint32_t port) {
-        (void)worker_tell(&vm->worker, &(struct vm_message){.kind = kind, .port = port, .fd = -1});
+        (void)vm_worker_tell(vm->worker, &(struct vm_message){.kind = kind, .port = port, .fd = -1});
 }
 
 void vm_ports_update(struct vm *vm) {
         uint32_t wanted[HYBRID_LISTENERS_MAX];
-        if (!vm->partition || !vm->worker.hybrid)
+        if (!vm->partition || !vm->worker || !*vm->partition->hybrid)
                 return;
         unsigned count = find_ports(vm, wanted), old = 0, new = 0;
         uint32_t *kept = malloc((count ? count : 1) * sizeof wanted[0]);

@@ -15,6 +15,7 @@
 #include "daemon/vm_ports.h"
 #include "daemon/vm_door.h"
 #include "daemon/watchdog.h"
+#include "vm/hybrid_thread.h"
 #include "vm/memory_guard.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,8 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+
+static struct list left_alone = LIST_INIT(left_alone); /* whose threads do not end, and still count in their channels */
 
 static int ports_due(struct timer *timer) {
         struct vms *vms = container_of(timer, struct vms, ports);
@@ -66,7 +69,7 @@ static void show_state(struct vm *vm) {
         struct vm_state state;
         if (!vm->partition)
                 return;
-        worker_state(&vm->worker, &state);
+        vm_worker_state(vm->worker, &state);
         if (state.is_running != vm->partition->running)
                 log_write(LOG_LEVEL_INFO, "VM %s %s", vm->partition->label,
                           state.is_running ? "runs" : state.is_paused ? "is paused, or starts anew" : "does not run");
@@ -90,10 +93,25 @@ static void vm_free(struct vm *vm) {
         free(vm);
 }
 
+/* What nobody heard is closed. */
+static int join_worker(struct vm *vm, int64_t until_ms) {
+        struct list unheard;
+        struct vm_message message;
+        int r = vm_worker_join(vm->worker, until_ms, &unheard);
+        if (r < 0)
+                return r;
+        vm->worker = NULL;
+        while (mailbox_next(&unheard, &message)) {
+                discard(message.fd, &vm->stranger);
+                hold_discard(&vm->stranger.vm_id, message.held);
+        }
+        return 0;
+}
+
 static void thread_ended(struct vm *vm) {
         show_state(vm);
         loop_remove(vm->world->loop, &vm->news);
-        (void)worker_join(&vm->worker); /* whose last word this was */
+        (void)join_worker(vm, vm_worker_now_ms() + VM_STOP_MS); /* whose last word this was */
         vm_channels_end(vm);
         if (vm->partition) {
                 vm_front_end_left(vm);
@@ -122,7 +140,7 @@ static void take_message(struct vm *vm, const struct vm_message *message) {
                 if (vm_channel)
                         vm_asked(vm_channel, message);
                 else
-                        (void)worker_tell(&vm->worker, &(struct vm_message){
+                        (void)vm_worker_tell(vm->worker, &(struct vm_message){
                                                                .kind = VM_REFUSE, .ticket = message->ticket, .fd = -1});
                 break;
         case VM_HELD:
@@ -150,7 +168,7 @@ static int news_dispatch(struct source *source, uint32_t events) {
         struct list letters;
         struct vm_message message;
         bool has_ended = false;
-        worker_hear(&vm->worker, &letters);
+        vm_worker_hear(vm->worker, &letters);
         while (mailbox_next(&letters, &message)) {
                 has_ended |= message.kind == VM_ENDED;
                 take_message(vm, &message);
@@ -168,22 +186,39 @@ static void front_end_drop(struct front_end *front_end) {
         discard(fd_take(front_end->fd), &front_end->vm->stranger);
 }
 
+/* Or it is freed. */
+static int start_worker(struct vm *vm, struct vm_worker *worker) {
+        int r = loop_add(vm->world->loop, &vm->news, vm_worker_fd(worker), EPOLLIN);
+        if (!r)
+                r = vm_worker_start(worker);
+        if (r < 0) {
+                loop_remove(vm->world->loop, &vm->news);
+                vm_worker_free(worker);
+                return r;
+        }
+        vm->worker = worker;
+        return 0;
+}
+
 int vm_start_thread(struct vm *vm, int front_end_fd, struct vm_held *held) {
         struct vm_thread_options options = {.guest_cid = vm->partition->cid,
                                             .protocol_features = VHOST_USER_PROTOCOL_FEATURES,
                                             .is_held = true,
                                             .front_end_fd = front_end_fd,
                                             .held = held};
-        if (getrandom(options.hash_key, sizeof options.hash_key, 0) != sizeof options.hash_key)
-                return -errno;
+        struct vm_worker *worker;
+        int r = getrandom(options.hash_key, sizeof options.hash_key, 0) == sizeof options.hash_key ? 0 : -errno;
         vm_front_end_came(vm);
-        int r = vm_thread_start(&options, &vm->worker.thread);
+        if (!r)
+                r = vm_thread_new(&options, &worker);
+        if (!r)
+                r = start_worker(vm, worker);
         if (r < 0) {
-                if (!held)
-                        vm_front_end_left(vm);
-                return r;
+                vm_front_end_left(vm);
+                discard(front_end_fd, &vm->stranger);
+                hold_discard(&vm->stranger.vm_id, held);
         }
-        return loop_add(vm->world->loop, &vm->news, worker_fd(&vm->worker), EPOLLIN);
+        return r;
 }
 
 /* A front-end speaks; one that is there already goes first, since a VMM that comes back may be quicker than its end. */
@@ -194,16 +229,14 @@ static int front_end_dispatch(struct source *source, uint32_t events) {
                 front_end_drop(front_end);
                 return 0;
         }
-        if (worker_is_there(&vm->worker))
+        if (vm->worker)
                 return loop_modify(vm->world->loop, source, 0);
         int fd = front_end->fd;
         loop_remove(vm->world->loop, source);
         front_end->fd = -1;
         int r = vm_start_thread(vm, fd, NULL);
-        if (r < 0) {
+        if (r < 0)
                 log_stranger(LOG_LEVEL_ERROR, "cannot serve VM %s: %s", vm->partition->label, strerror(-r));
-                discard(fd, &vm->stranger);
-        }
         return 0;
 }
 
@@ -261,15 +294,12 @@ static int open_sockets(struct vm *vm, int directory_fd) {
 static int open_hybrid(struct vm *vm) {
         uint32_t uid = HYBRID_ANY_UID;
         (void)find_vmm_user(vm->partition, &uid);
-        int r = hybrid_thread_start(vm->partition->hybrid, uid, &vm->worker.hybrid);
+        struct vm_worker *worker;
+        int r = hybrid_thread_new(vm->partition->hybrid, uid, &worker);
         if (!r)
-                r = loop_add(vm->world->loop, &vm->news, worker_fd(&vm->worker), EPOLLIN);
-        if (!r) {
+                r = start_worker(vm, worker);
+        if (!r)
                 vm_ports_changed(vm->world);
-        } else if (vm->worker.hybrid) {
-                (void)worker_tell(&vm->worker, &(struct vm_message){.kind = VM_STOP, .fd = -1});
-                (void)worker_join(&vm->worker);
-        }
         return r;
 }
 
@@ -316,15 +346,15 @@ static void vm_leave(struct vm *vm) {
         vm->partition->running = false;
         vm->partition->shell = NULL;
         vm->partition = NULL;
-        if (worker_is_there(&vm->worker))
-                (void)worker_tell(&vm->worker, &(struct vm_message){.kind = VM_STOP, .fd = -1});
+        if (vm->worker)
+                (void)vm_worker_tell(vm->worker, &(struct vm_message){.kind = VM_STOP, .fd = -1});
 }
 
 void vm_detach(struct world *world, struct partition *partition) {
         struct vm *vm = vm_of(partition);
         vm_front_end_left(vm);
         vm_leave(vm);
-        if (!worker_is_there(&vm->worker))
+        if (!vm->worker)
                 vm_free(vm);
 }
 
@@ -336,12 +366,16 @@ void vms_close(struct world *world) {
                 if (vm->partition)
                         vm_leave(vm);
         }
+        int64_t until_ms = vm_worker_now_ms() + VM_STOP_MS;
         list_for_each_safe(link, &world->vms->all) {
                 struct vm *vm = container_of(link, struct vm, link);
-                if (worker_is_there(&vm->worker)) {
+                if (vm->worker) {
                         loop_remove(world->loop, &vm->news);
-                        if (worker_join(&vm->worker) < 0) /* it still counts in its channels */
+                        if (join_worker(vm, until_ms) < 0) {
+                                list_unlink(&vm->link);
+                                list_append(&left_alone, &vm->link);
                                 continue;
+                        }
                 }
                 vm_channels_end(vm);
                 vm_free(vm);
@@ -355,8 +389,9 @@ void vm_view(struct world *world, const struct partition *partition, struct vm_v
         const struct vm *vm = vm_of(partition);
         char directory[PATH_MAX];
         *ret = (struct vm_view){.problem = vm->problem};
-        worker_state(&vm->worker, &ret->state);
-        ret->has_front_end = vm->worker.thread || ret->state.is_running;
+        if (vm->worker)
+                vm_worker_state(vm->worker, &ret->state);
+        ret->has_front_end = (vm->worker && !*partition->hybrid) || ret->state.is_running;
         ret->needs_replug = vm->problem == VHOST_USER_LOST && !partition->running;
         world_partition_directory(world, partition, directory);
         if (*partition->hybrid)

@@ -12,7 +12,7 @@
 
 #include "daemon/clients.h"
 #include "daemon/vm_channel.h"
-#include "vm/worker.h"
+#include "vm/thread.h"
 
 #define VM_FRONT_ENDS_MAX 4u /* connections to a vhost-user socket; the first that speaks is the front-end */
 
@@ -38,7 +38,7 @@ struct vm {
         struct source door, news;
         struct hybrid *hybrid;        /* its hybrid socket */
         struct front_end waiting[VM_FRONT_ENDS_MAX];
-        struct vm_worker worker;      /* none: no front-end */
+        struct vm_worker *worker;     /* NULL: no front-end */
         uint32_t *ports;              /* of a hybrid VM: those that its thread listens at, in order */
         unsigned port_count;
         struct table channels;        /* by ticket */
@@ -48,7 +48,7 @@ struct vm {
 };
 
 int vms_open(struct world *world);
-/* Waits for threads, VM_STOP_MS for each at most. */
+/* Waits for threads, VM_STOP_MS for all of them at most. */
 void vms_close(struct world *world);
 
 /* partitions.c: of a partition with REACH_VM, whose directory is there. */
@@ -57,7 +57,7 @@ void vm_detach(struct world *world, struct partition *partition);
 /* NULL: it is not reached as a VM. */
 struct vm *vm_of(const struct partition *partition);
 
-/* Of a VM without a front-end: for one that came, or with what a predecessor had; they are the thread's on success. */
+/* Of a VM without a front-end: for one that came, or with what a predecessor had, which is taken in any case. */
 int vm_start_thread(struct vm *vm, int front_end_fd, struct vm_held *held);
 
 /* ---- vm_held.c: what outlives hvsockd ---- */

@@ -60,7 +60,7 @@ static void bridge_free(struct bridge *bridge) {
 }
 
 static void say(struct bridge *bridge, enum vm_message_kind kind, int error) {
-        thread_say(bridge->thread, &(struct vm_message){.kind = kind, .ticket = bridge->ticket, .error = error, .fd = -1});
+        vm_worker_say(&bridge->thread->worker, &(struct vm_message){.kind = kind, .ticket = bridge->ticket, .error = error, .fd = -1});
 }
 
 void bridge_put_over(struct bridge *bridge, enum bridge_over over) {
@@ -86,7 +86,7 @@ static void finish(struct bridge *bridge) {
                 return;
         }
         if (bridge->end.fd >= 0) /* a duplicate of it, which another holds, would keep it in the set */
-                (void)epoll_ctl(bridge->thread->epoll_fd, EPOLL_CTL_DEL, bridge->end.fd, NULL);
+                (void)epoll_ctl(bridge->thread->worker.epoll_fd, EPOLL_CTL_DEL, bridge->end.fd, NULL);
         if (bridge->end.fd >= 0 && is_reset)
                 end_abort(&bridge->end);
         else if (bridge->end.fd >= 0)
@@ -115,7 +115,7 @@ static void guest_asks(struct vm_thread *thread, struct vsock_connection *connec
         bridge->is_asked = true;
         bridge->connection = connection;
         connection->owner = bridge;
-        thread_say(thread, &(struct vm_message){.kind = VM_REQUEST,
+        vm_worker_say(&thread->worker, &(struct vm_message){.kind = VM_REQUEST,
                                                 .ticket = bridge->ticket,
                                                 .cid = connection->cid,
                                                 .port = connection->port,
@@ -148,7 +148,7 @@ static void on_event(struct device *device, struct vsock_connection *connection,
                 break;
         case VSOCK_ANSWERED:
                 bridge->is_dialling = false;
-                thread_say(thread, &(struct vm_message){
+                vm_worker_say(&thread->worker, &(struct vm_message){
                                            .kind = VM_ANSWERED, .ticket = bridge->ticket, .port = connection->port, .fd = -1});
                 break;
         case VSOCK_SHUT:
@@ -189,7 +189,7 @@ static void dial(struct vm_thread *thread, const struct vm_message *order) {
         for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
                 if (r == errors[i].from)
                         error = errors[i].to;
-        thread_say(thread, &(struct vm_message){.kind = VM_REFUSED, .ticket = order->ticket, .error = error, .fd = -1});
+        vm_worker_say(&thread->worker, &(struct vm_message){.kind = VM_REFUSED, .ticket = order->ticket, .error = error, .fd = -1});
         if (bridge)
                 bridge_free(bridge);
 }
@@ -206,7 +206,7 @@ static void take_end(struct bridge *bridge, const struct vm_message *order) {
         if (r < 0) {
                 fd_close(order->fd);
                 bridge->end.fd = -1;
-        } else if (epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, order->fd, &event) < 0) {
+        } else if (epoll_ctl(thread->worker.epoll_fd, EPOLL_CTL_ADD, order->fd, &event) < 0) {
                 r = -errno;
         }
         bridge->has_end = true;

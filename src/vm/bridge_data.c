@@ -233,7 +233,7 @@ void bridges_say_held(struct vm_thread *thread) {
                 struct bridge *bridge = container_of(link, struct bridge, link);
                 int fd = bridge->has_end && !bridge->over ? fcntl(bridge->end.fd, F_DUPFD_CLOEXEC, 3) : -1;
                 if (fd >= 0)
-                        thread_say(thread, &(struct vm_message){.kind = VM_HELD_END, .ticket = bridge->ticket, .fd = fd});
+                        vm_worker_say(&thread->worker, &(struct vm_message){.kind = VM_HELD_END, .ticket = bridge->ticket, .fd = fd});
         }
 }
 

@@ -33,7 +33,7 @@ void front_end_call(struct vm_thread *thread, unsigned rings) {
 
 static void kick_forget(struct vm_thread *thread, struct watch *watch) {
         if (watch->fd >= 0)
-                (void)epoll_ctl(thread->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+                (void)epoll_ctl(thread->worker.epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
         watch->fd = fd_close(watch->fd);
 }
 
@@ -46,7 +46,7 @@ static int kick_watch(struct vm_thread *thread, unsigned ring) {
         if (fd < 0)
                 return 0;
         watch->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        return watch->fd < 0 || epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
+        return watch->fd < 0 || epoll_ctl(thread->worker.epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0 ? -errno : 0;
 }
 
 /* A driver that was heard in either queue shares its memory. */
@@ -59,7 +59,7 @@ static bool is_blank(const struct vhost_user *front_end) {
 
 void front_end_doubt(struct vm_thread *thread) {
         if (!thread->private_due_ms && is_blank(&thread->device.front_end))
-                thread->private_due_ms = thread_now_ms() + VM_PRIVATE_MS;
+                thread->private_due_ms = vm_worker_now_ms() + VM_PRIVATE_MS;
 }
 
 /* ---- starting and stopping ---- */
@@ -71,7 +71,7 @@ static void begin_anew(struct vm_thread *thread) {
         bridges_reset(thread, false, false);
         vsock_deinit(&device->vsock);
         if (vsock_init(&device->vsock, device->front_end.guest_cid, key) < 0)
-                thread->is_over = true;
+                thread->worker.is_over = true;
         device->vsock.ledger = thread->ledger;
         ledger_forget_all(thread->ledger);
 }
@@ -100,7 +100,7 @@ static void take_changes(struct vm_thread *thread, const struct vhost_user_messa
                 if ((message->request == VHOST_USER_SET_VRING_KICK || (changes->started | changes->stopped) & 1u << i) &&
                     kick_watch(thread, i) < 0) {
                         thread->device.front_end.problem = VHOST_USER_BAD_DESCRIPTORS;
-                        thread->is_over = true;
+                        thread->worker.is_over = true;
                 }
         bool runs = rings[VHOST_USER_RX].is_running && rings[VHOST_USER_TX].is_running;
         if (thread->is_running && (!runs || changes->stopped))
@@ -116,7 +116,7 @@ void front_end_hear(struct vm_thread *thread) {
         int fds[VHOST_USER_TABLE_MAX], r = 0;
         unsigned fd_count;
         bool has_reply;
-        for (unsigned i = 0; i < MESSAGES_PER_TURN && !thread->is_over; i++) {
+        for (unsigned i = 0; i < MESSAGES_PER_TURN && !thread->worker.is_over; i++) {
                 ledger_begin_message(thread->ledger);
                 r = vhost_user_receive(&thread->reader, thread->front_end_watch.fd, &message, fds, &fd_count);
                 if (r != 1)
@@ -133,7 +133,7 @@ void front_end_hear(struct vm_thread *thread) {
         if (!thread->reader.length)
                 ledger_no_message(thread->ledger);
         if (r < 0)
-                thread->is_over = true;
+                thread->worker.is_over = true;
         else if (ledger_generation(thread->ledger) != thread->held_generation)
                 front_end_say_held(thread);
 }
@@ -146,7 +146,7 @@ void front_end_say_held(struct vm_thread *thread) {
             vm_held_new(thread->front_end_watch.fd, thread->ledger, &thread->device.front_end, &held) < 0)
                 return; /* without descriptors it is not held: a successor sees that what is held is too old */
         thread->held_generation = held->generation;
-        thread_say(thread, &(struct vm_message){.kind = VM_HELD, .fd = -1, .held = held});
+        vm_worker_say(&thread->worker, &(struct vm_message){.kind = VM_HELD, .fd = -1, .held = held});
 }
 
 void front_end_restore(struct vm_thread *thread) {
@@ -165,7 +165,7 @@ void front_end_restore(struct vm_thread *thread) {
                 r = kick_watch(thread, i);
         if (r < 0) {
                 device->front_end.problem = VHOST_USER_LOST;
-                thread->is_over = true;
+                thread->worker.is_over = true;
                 return;
         }
         const struct vhost_user_ring *rings = device->front_end.rings;
@@ -180,7 +180,7 @@ void front_end_check(struct vm_thread *thread, bool is_broken, int64_t now_ms) {
         struct vhost_user *front_end = &thread->device.front_end;
         if (guest_memory_is_torn(&front_end->memory)) {
                 front_end->problem = VHOST_USER_BAD_MEMORY;
-                thread->is_over = true;
+                thread->worker.is_over = true;
         }
         if (is_broken && !thread->was_broken) {
                 thread->was_broken = true;
@@ -192,7 +192,7 @@ void front_end_check(struct vm_thread *thread, bool is_broken, int64_t now_ms) {
                 thread->private_due_ms = 0;
                 if (is_blank(front_end)) {
                         front_end->problem = VHOST_USER_PRIVATE_MEMORY;
-                        thread->is_over = true;
+                        thread->worker.is_over = true;
                 }
         }
 }

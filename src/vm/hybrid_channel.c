@@ -54,7 +54,7 @@ static void channel_free(struct hybrid_channel *channel) {
 }
 
 static void say(const struct hybrid_channel *channel, enum vm_message_kind kind, int error) {
-        hybrid_say(channel->thread,
+        vm_worker_say(&channel->thread->worker,
                    &(struct vm_message){.kind = kind, .ticket = channel->ticket, .error = error, .fd = -1});
 }
 
@@ -78,7 +78,7 @@ static void finish(struct hybrid_channel *channel) {
         if (channel->stage == HYBRID_JOINED)
                 say(channel, VM_CLOSED, 0);
         else if (!channel->is_asked && channel->stage != HYBRID_WAITING)
-                say(channel, VM_REFUSED, channel->thread->state.is_running ? ECONNREFUSED : EHOSTUNREACH);
+                say(channel, VM_REFUSED, channel->thread->worker.state.is_running ? ECONNREFUSED : EHOSTUNREACH);
         channel_free(channel);
 }
 
@@ -157,7 +157,7 @@ static void dial(struct hybrid_thread *thread, const struct vm_message *order) {
         struct hybrid_channel *channel = error ? NULL : channel_new(thread, order->ticket);
         if (!channel) {
                 error = error ? error : ENOMEM;
-                hybrid_say(thread, &(struct vm_message){
+                vm_worker_say(&thread->worker, &(struct vm_message){
                                            .kind = VM_REFUSED, .ticket = order->ticket, .error = error, .fd = -1});
                 return;
         }
@@ -206,7 +206,7 @@ int hybrid_channel_ask(struct hybrid_thread *thread, uint32_t port, int stream_f
         channel->stream_fd = stream_fd;
         channel->stage = HYBRID_WAITING;
         channel->is_asked = true;
-        hybrid_say(thread, &(struct vm_message){
+        vm_worker_say(&thread->worker, &(struct vm_message){
                                    .kind = VM_REQUEST,
                                    .ticket = channel->ticket,
                                    .cid = VSOCK_CID_HOST,

@@ -50,26 +50,18 @@ struct hybrid_channel {
 };
 
 struct hybrid_thread {
-        pthread_t pthread;
-        struct mailbox orders, news;
+        struct vm_worker worker;   /* first */
         char path[PATH_MAX];
         uint32_t vmm_uid;
-        int epoll_fd;
-        bool is_over;
         struct hybrid_watch orders_watch;
         struct table channels;     /* by ticket */
         struct list awake, over, knocking, doubted, listeners;
         unsigned asked_count, listener_count;
         uint64_t next_ticket;
         int64_t probe_due_ms, retry_due_ms; /* 0: none */
-        pthread_mutex_t state_lock;
-        struct vm_state state;     /* what the loop sees */
         uint8_t buffer[HYBRID_BUFFER];
 };
 
-int64_t hybrid_now_ms(void);
-/* A message for the loop; without memory the thread ends, since the loop would wait for ever. */
-void hybrid_say(struct hybrid_thread *thread, const struct vm_message *message);
 int hybrid_watch_add(struct hybrid_thread *thread, int fd, struct hybrid_watch *watch);
 /* Before it is closed: a duplicate, which a child has until it executes its program, would keep it in the set. */
 void hybrid_watch_remove(struct hybrid_thread *thread, int fd);

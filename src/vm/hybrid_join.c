@@ -171,7 +171,7 @@ bool hybrid_move(struct hybrid_channel *channel) {
                 return false;
         if (is_in_doubt(channel)) {
                 if (!channel->doubt_due_ms) {
-                        channel->doubt_due_ms = hybrid_now_ms() + HYBRID_DOUBT_MS;
+                        channel->doubt_due_ms = vm_worker_now_ms() + HYBRID_DOUBT_MS;
                         list_append(&channel->thread->doubted, &channel->wait_link);
                 }
                 return false;

@@ -126,7 +126,7 @@ static void accept_all(struct hybrid_thread *thread, struct hybrid_listener *lis
                                 hybrid_retry_soon(thread);
                         return;
                 }
-                if (!thread->state.is_running)
+                if (!thread->worker.state.is_running)
                         (void)hybrid_probe(thread); /* it seems to */
                 if (speaks_for_guest(thread, fd) && hybrid_channel_ask(thread, listener->port, fd) == 0)
                         fd_take(fd);

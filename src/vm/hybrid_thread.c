@@ -6,46 +6,28 @@
 
 #include "base/fd.h"
 #include <errno.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define EVENTS_MAX 64
 #define DECIDES_MS 1 /* an application makes up its mind about a ring */
 
-int64_t hybrid_now_ms(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-void hybrid_say(struct hybrid_thread *thread, const struct vm_message *message) {
-        if (mailbox_put(&thread->news, message) < 0)
-                thread->is_over = true;
-}
-
 int hybrid_watch_add(struct hybrid_thread *thread, int fd, struct hybrid_watch *watch) {
         uint32_t edges = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         struct epoll_event event = {.events = edges, .data.ptr = watch};
-        return epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+        return epoll_ctl(thread->worker.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 void hybrid_watch_remove(struct hybrid_thread *thread, int fd) {
         if (fd >= 0)
-                (void)epoll_ctl(thread->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+                (void)epoll_ctl(thread->worker.epoll_fd, EPOLL_CTL_DEL, fd, NULL);
 }
 
 /* ---- whether the VM runs ---- */
 
 static void show(struct hybrid_thread *thread, bool is_running) {
-        bool is_news = is_running != thread->state.is_running;
-        pthread_mutex_lock(&thread->state_lock);
-        thread->state.is_running = is_running;
-        thread->state.connections = (unsigned)thread->channels.count;
-        pthread_mutex_unlock(&thread->state_lock);
-        if (is_news)
-                hybrid_say(thread, &(struct vm_message){.kind = VM_STATE, .fd = -1});
+        struct vm_state state = {.is_running = is_running, .connections = (unsigned)thread->channels.count};
+        vm_worker_show(&thread->worker, &state);
 }
 
 /* The daemon's own lack of something says nothing of the VM. */
@@ -74,7 +56,7 @@ int hybrid_reach(struct hybrid_thread *thread, int *ret_fd) {
                 return r == -ENOMEM ? r : -ENOBUFS;
         bool is_running = !r || r == -EAGAIN;
         show(thread, is_running);
-        thread->probe_due_ms = is_running ? 0 : hybrid_now_ms() + HYBRID_PROBE_MS;
+        thread->probe_due_ms = is_running ? 0 : vm_worker_now_ms() + HYBRID_PROBE_MS;
         if (!r)
                 *ret_fd = fd_take(fd);
         return is_running ? r : -EHOSTUNREACH;
@@ -88,7 +70,7 @@ bool hybrid_probe(struct hybrid_thread *thread) {
 
 void hybrid_retry_soon(struct hybrid_thread *thread) {
         if (!thread->retry_due_ms)
-                thread->retry_due_ms = hybrid_now_ms() + HYBRID_RETRY_MS;
+                thread->retry_due_ms = vm_worker_now_ms() + HYBRID_RETRY_MS;
 }
 
 /* ---- turns ---- */
@@ -136,10 +118,10 @@ static int sleep_ms(const struct hybrid_thread *thread, int64_t now_ms) {
 static void hear_orders(struct hybrid_thread *thread) {
         struct list letters;
         struct vm_message order;
-        mailbox_empty(&thread->orders, &letters);
+        mailbox_empty(&thread->worker.orders, &letters);
         while (mailbox_next(&letters, &order)) {
                 if (order.kind == VM_STOP)
-                        thread->is_over = true;
+                        thread->worker.is_over = true;
                 else if (order.kind == VM_LISTEN)
                         hybrid_listen(thread, order.port);
                 else if (order.kind == VM_UNLISTEN)
@@ -175,19 +157,19 @@ static void dispatch(struct hybrid_thread *thread, const struct epoll_event *eve
         hybrid_channels_settle(thread);
 }
 
-static void *run(void *argument) {
-        struct hybrid_thread *thread = argument;
+static void run(struct vm_worker *worker) {
+        struct hybrid_thread *thread = container_of(worker, struct hybrid_thread, worker);
         struct epoll_event events[EVENTS_MAX];
         (void)hybrid_probe(thread);
-        while (!thread->is_over) {
+        while (!thread->worker.is_over) {
                 int timeout = move_all(thread);
-                do_what_is_due(thread, hybrid_now_ms());
-                show(thread, thread->state.is_running);
-                int64_t now_ms = hybrid_now_ms();
+                do_what_is_due(thread, vm_worker_now_ms());
+                show(thread, thread->worker.state.is_running);
+                int64_t now_ms = vm_worker_now_ms();
                 int until_due = sleep_ms(thread, now_ms);
                 if (timeout < 0 || (until_due >= 0 && until_due < timeout))
                         timeout = until_due;
-                int count = epoll_wait(thread->epoll_fd, events, EVENTS_MAX, timeout);
+                int count = epoll_wait(thread->worker.epoll_fd, events, EVENTS_MAX, timeout);
                 if (count < 0 && errno != EINTR)
                         break;
                 dispatch(thread, events, count > 0 ? count : 0);
@@ -195,38 +177,20 @@ static void *run(void *argument) {
         hybrid_listeners_close(thread);
         show(thread, false);
         hybrid_channels_reset(thread);
-        hybrid_say(thread, &(struct vm_message){.kind = VM_ENDED, .fd = -1});
-        return NULL;
 }
 
 /* ---- beginning and end ---- */
 
-static void thread_free(struct hybrid_thread *thread) {
+static void thread_free(struct vm_worker *worker) {
+        struct hybrid_thread *thread = container_of(worker, struct hybrid_thread, worker);
         table_deinit(&thread->channels);
-        mailbox_deinit(&thread->orders);
-        mailbox_deinit(&thread->news);
-        fd_close(thread->epoll_fd);
-        pthread_mutex_destroy(&thread->state_lock);
+        vm_worker_deinit(worker);
         free(thread);
 }
 
-/* Signals are the loop's. */
-static int start(struct hybrid_thread *thread) {
-        pthread_attr_t attributes;
-        sigset_t all, before;
-        sigfillset(&all);
-        sigdelset(&all, SIGBUS);
-        pthread_attr_init(&attributes);
-        int r = pthread_attr_setstacksize(&attributes, VM_STACK_SIZE);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        if (!r)
-                r = pthread_create(&thread->pthread, &attributes, run, thread);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attributes);
-        return -r;
-}
+static const struct vm_worker_kind hybrid_kind = {.run = run, .free = thread_free};
 
-int hybrid_thread_start(const char *path, uint32_t vmm_uid, struct hybrid_thread **ret_thread) {
+int hybrid_thread_new(const char *path, uint32_t vmm_uid, struct vm_worker **ret_worker) {
         static const uint8_t no_key[16]; /* nobody but the loop and the thread chooses tickets */
         size_t length = strlen(path);
         if (length >= PATH_MAX - sizeof "_4294967295")
@@ -236,58 +200,18 @@ int hybrid_thread_start(const char *path, uint32_t vmm_uid, struct hybrid_thread
                 return -ENOMEM;
         memcpy(thread->path, path, length + 1);
         thread->vmm_uid = vmm_uid;
-        thread->epoll_fd = thread->orders.fd = thread->news.fd = -1;
         thread->next_ticket = 1;
         thread->orders_watch.kind = HYBRID_ORDERS;
-        pthread_mutex_init(&thread->state_lock, NULL);
-        struct list *const lists[] = {&thread->awake,   &thread->over,      &thread->knocking,
-                                      &thread->doubted, &thread->listeners, &thread->orders.letters,
-                                      &thread->news.letters};
+        struct list *const lists[] = {&thread->awake, &thread->over, &thread->knocking, &thread->doubted, &thread->listeners};
         for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
                 list_init(lists[i]);
-        int r = table_init(&thread->channels, no_key);
+        int r = vm_worker_init(&thread->worker, &hybrid_kind, &thread->orders_watch);
         if (!r)
-                r = mailbox_init(&thread->orders);
-        if (!r)
-                r = mailbox_init(&thread->news);
-        if (!r && (thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
-                r = -errno;
-        if (!r)
-                r = hybrid_watch_add(thread, thread->orders.fd, &thread->orders_watch);
-        if (!r)
-                r = start(thread);
+                r = table_init(&thread->channels, no_key);
         if (r < 0) {
-                thread_free(thread);
+                vm_worker_free(&thread->worker);
                 return r;
         }
-        *ret_thread = thread;
+        *ret_worker = &thread->worker;
         return 0;
-}
-
-int hybrid_thread_fd(const struct hybrid_thread *thread) {
-        return thread->news.fd;
-}
-
-void hybrid_thread_hear(struct hybrid_thread *thread, struct list *ret_letters) {
-        mailbox_empty(&thread->news, ret_letters);
-}
-
-int hybrid_thread_tell(struct hybrid_thread *thread, const struct vm_message *message) {
-        return mailbox_put(&thread->orders, message);
-}
-
-void hybrid_thread_state(struct hybrid_thread *thread, struct vm_state *ret) {
-        pthread_mutex_lock(&thread->state_lock);
-        *ret = thread->state;
-        pthread_mutex_unlock(&thread->state_lock);
-}
-
-int hybrid_thread_join(struct hybrid_thread *thread) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += VM_STOP_MS / 1000;
-        int r = pthread_timedjoin_np(thread->pthread, NULL, &until);
-        if (!r)
-                thread_free(thread);
-        return -r;
 }

@@ -4,8 +4,7 @@
 /*
  * The thread of a VM whose VMM speaks the hybrid protocol (Firecracker, Cloud
  * Hypervisor, OpenVMM): it listens at PATH for CONNECT lines, and connects to
- * PATH_<port> when the guest dials the host. For the loop it is what vm/thread.h is:
- * the same messages through the same mailboxes; functions that return at once.
+ * PATH_<port> when the guest dials the host. For the loop it is a worker like any other.
  *
  * Theory of operation. Each ticket is a stream to the VMM joined with the channel's
  * end: what comes from one goes to the other, and what that does not take lies in a
@@ -26,7 +25,7 @@
  * the second. A file that is there already, and that somebody listens at, is left alone.
  */
 
-#include "vm/thread.h"
+#include "vm/worker.h"
 
 #define HYBRID_PROBE_MS 1000
 #define HYBRID_DOUBT_MS 20
@@ -35,16 +34,11 @@
 #define HYBRID_TURN_BYTES 524288u /* each way, before the others have their turn */
 #define HYBRID_LISTENERS_MAX 1024u /* files PATH_<port> */
 
-struct hybrid_thread;
-
 #define HYBRID_ANY_UID UINT32_MAX
 
-/* `vmm_uid`: who runs the VMM. -ENAMETOOLONG; -ENOMEM; and what the kernel says. */
-int hybrid_thread_start(const char *path, uint32_t vmm_uid, struct hybrid_thread **ret_thread);
-int hybrid_thread_fd(const struct hybrid_thread *thread);
-void hybrid_thread_hear(struct hybrid_thread *thread, struct list *ret_letters);
-/* CONNECT of VSOCK_SEQPACKET is refused: EPROTOTYPE. SUSPEND means nothing. */
-int hybrid_thread_tell(struct hybrid_thread *thread, const struct vm_message *message);
-void hybrid_thread_state(struct hybrid_thread *thread, struct vm_state *ret);
-/* After VM_STOP, which ends it; it does not end by itself. Its files are removed. */
-int hybrid_thread_join(struct hybrid_thread *thread);
+/*
+ * Not started yet: vm_worker_start(). `vmm_uid`: who runs the VMM. It ends with VM_STOP, and not by itself; its files are
+ * removed. CONNECT of VSOCK_SEQPACKET is refused: EPROTOTYPE. SUSPEND means nothing. -ENAMETOOLONG; -ENOMEM; and what the
+ * kernel says.
+ */
+int hybrid_thread_new(const char *path, uint32_t vmm_uid, struct vm_worker **ret_worker);

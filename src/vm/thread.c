@@ -16,29 +16,16 @@
 #include "vm/memory_guard.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define EVENTS_MAX 64
 #define TURNS_PER_LOOK 8u /* while it does not sleep, the epoll set is asked this seldom */
 #define LOOK_CALLED_NS 60000u /* a guest that had to be called takes its time; it is not to find a sleeper, too */
 #define DECIDES_MS 1
 
-int64_t thread_now_ms(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
-}
-
-void thread_say(struct vm_thread *thread, const struct vm_message *message) {
-        if (mailbox_put(&thread->news, message) < 0)
-                thread->is_over = true;
-}
-
-void thread_show(struct vm_thread *thread) {
+static void show(struct vm_thread *thread) {
         const struct vhost_user *front_end = &thread->device.front_end;
         struct vm_state state = {
                 .is_running = thread->is_running,
@@ -52,13 +39,7 @@ void thread_show(struct vm_thread *thread) {
         };
         for (unsigned i = 0; i < front_end->memory.count; i++)
                 state.memory += front_end->memory.regions[i].size;
-        pthread_mutex_lock(&thread->state_lock);
-        bool is_news = state.is_running != thread->state.is_running || state.is_paused != thread->state.is_paused ||
-                       state.features != thread->state.features || state.problem != thread->state.problem;
-        thread->state = state;
-        pthread_mutex_unlock(&thread->state_lock);
-        if (is_news)
-                thread_say(thread, &(struct vm_message){.kind = VM_STATE, .fd = -1});
+        vm_worker_show(&thread->worker, &state);
 }
 
 /* ---- turns ---- */
@@ -93,7 +74,7 @@ static void call_kept(struct vm_thread *thread) {
 static bool turn(struct vm_thread *thread, bool *ret_is_called) {
         struct device *device = &thread->device;
         uint64_t before = device->packets[0] + device->packets[1];
-        int64_t now_ms = thread_now_ms();
+        int64_t now_ms = vm_worker_now_ms();
         vsock_tick(&device->vsock, now_ms);
         bridges_look(thread);
         struct device_turn turn = device_turn(device);
@@ -114,10 +95,10 @@ static void say_held(struct vm_thread *thread) {
 static void hear_orders(struct vm_thread *thread) {
         struct list letters;
         struct vm_message order;
-        mailbox_empty(&thread->orders, &letters);
+        mailbox_empty(&thread->worker.orders, &letters);
         while (mailbox_next(&letters, &order)) {
                 if (order.kind == VM_STOP)
-                        thread->is_over = thread->is_stopped = true;
+                        thread->worker.is_over = thread->is_stopped = true;
                 else if (order.kind == VM_SAY_HELD)
                         say_held(thread);
                 else
@@ -154,7 +135,7 @@ static void dispatch(struct vm_thread *thread, const struct epoll_event *events,
 
 /* Milliseconds that it may sleep; -1: until something happens. */
 static int sleep_ms(struct vm_thread *thread) {
-        int64_t due = vsock_deadline(&thread->device.vsock), now = thread_now_ms();
+        int64_t due = vsock_deadline(&thread->device.vsock), now = vm_worker_now_ms();
         if (thread->private_due_ms && (!due || thread->private_due_ms < due))
                 due = thread->private_due_ms;
         if (thread->is_deciding && (!due || now + DECIDES_MS < due))
@@ -172,7 +153,7 @@ static void serve(struct vm_thread *thread) {
         struct wait wait = {};
         unsigned turns = 0;
         bool is_warm = false, is_called = false;
-        while (!thread->is_over) {
+        while (!thread->worker.is_over) {
                 bool has_moved = turn(thread, &is_called);
                 if (has_moved) {
                         is_warm = true;
@@ -187,10 +168,10 @@ static void serve(struct vm_thread *thread) {
                         call_kept(thread);
                 if (!goes_on && arm(thread)) {
                         is_warm = false;
-                        thread_show(thread);
+                        show(thread);
                         timeout = sleep_ms(thread);
                 }
-                int count = epoll_wait(thread->epoll_fd, events, EVENTS_MAX, timeout);
+                int count = epoll_wait(thread->worker.epoll_fd, events, EVENTS_MAX, timeout);
                 if (count < 0 && errno != EINTR)
                         break;
                 if (thread->is_deciding)
@@ -201,15 +182,15 @@ static void serve(struct vm_thread *thread) {
 
 /* ---- beginning and end ---- */
 
-static void *run(void *argument) {
-        struct vm_thread *thread = argument;
+static void run(struct vm_worker *worker) {
+        struct vm_thread *thread = container_of(worker, struct vm_thread, worker);
         memory_guard_watch(&thread->device.front_end.memory);
         if (thread->options.held)
                 front_end_restore(thread);
         serve(thread);
         thread->is_running = false;
         bridges_reset(thread, false, true);
-        thread_show(thread);
+        show(thread);
         memory_guard_watch(NULL);
         for (unsigned i = 0; i < 2; i++)
                 fd_closep(&thread->kick_watches[i].fd);
@@ -218,11 +199,10 @@ static void *run(void *argument) {
                 (void)shutdown(thread->front_end_watch.fd, SHUT_RDWR);
         fd_closep(&thread->front_end_watch.fd);
         vhost_user_reset(&thread->device.front_end);
-        thread_say(thread, &(struct vm_message){.kind = VM_ENDED, .fd = -1});
-        return NULL;
 }
 
-static void thread_free(struct vm_thread *thread) {
+static void thread_free(struct vm_worker *worker) {
+        struct vm_thread *thread = container_of(worker, struct vm_thread, worker);
         for (struct table_link *link; (link = table_next(&thread->bridges, NULL));) { /* the loop's answers never came */
                 table_remove(&thread->bridges, link);
                 free(container_of(link, struct bridge, link));
@@ -230,33 +210,16 @@ static void thread_free(struct vm_thread *thread) {
         table_deinit(&thread->bridges);
         device_deinit(&thread->device);
         ledger_free(thread->ledger);
-        mailbox_deinit(&thread->orders);
-        mailbox_deinit(&thread->news);
-        fd_close(thread->epoll_fd);
-        pthread_mutex_destroy(&thread->state_lock);
+        vm_worker_deinit(worker);
         free(thread);
 }
 
-static int watch(struct vm_thread *thread, struct watch *watch, enum watch_kind kind, int fd) {
+static int watch_front_end(struct vm_thread *thread) {
+        struct watch *watch = &thread->front_end_watch;
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = watch};
-        *watch = (struct watch){.kind = kind, .fd = fd};
-        return epoll_ctl(thread->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
-}
-
-/* Signals are the loop's, but for the one that an access to guest memory may cause. */
-static int start(struct vm_thread *thread) {
-        pthread_attr_t attributes;
-        sigset_t all, before;
-        sigfillset(&all);
-        sigdelset(&all, SIGBUS);
-        pthread_attr_init(&attributes);
-        int r = pthread_attr_setstacksize(&attributes, VM_STACK_SIZE);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        if (!r)
-                r = pthread_create(&thread->pthread, &attributes, run, thread);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attributes);
-        return -r;
+        int fd = thread->options.held ? thread->options.held->fds[0] : thread->options.front_end_fd;
+        *watch = (struct watch){.kind = WATCH_FRONT_END, .fd = fd};
+        return epoll_ctl(thread->worker.epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 /* The predecessor's, or a new one. */
@@ -268,71 +231,35 @@ static int open_ledger(struct vm_thread *thread) {
         return r;
 }
 
-int vm_thread_start(const struct vm_thread_options *options, struct vm_thread **ret_thread) {
+static const struct vm_worker_kind front_end_kind = {.run = run, .free = thread_free};
+
+int vm_thread_new(const struct vm_thread_options *options, struct vm_worker **ret_worker) {
         struct vm_thread *thread = calloc(1, sizeof *thread);
         if (!thread)
                 return -ENOMEM;
         *thread = (struct vm_thread){
-                .options = *options, .epoll_fd = -1, .orders.fd = -1, .news.fd = -1, .next_ticket = 1,
+                .options = *options,
+                .next_ticket = 1,
+                .mailbox_watch = {.kind = WATCH_MAILBOX, .fd = -1},
                 .kick_watches = {{.kind = WATCH_KICK, .fd = -1}, {.kind = WATCH_KICK, .fd = -1}},
-                .state_lock = PTHREAD_MUTEX_INITIALIZER};
+        };
         list_init(&thread->awake);
         list_init(&thread->held);
         list_init(&thread->over);
-        list_init(&thread->orders.letters);
-        list_init(&thread->news.letters);
+        int worker_r = vm_worker_init(&thread->worker, &front_end_kind, &thread->mailbox_watch);
         int r = device_init(&thread->device, options->guest_cid, options->protocol_features, options->hash_key, &bridge_ends);
+        if (!r) /* both are to be freed in any case */
+                r = worker_r;
         if (!r)
                 r = table_init(&thread->bridges, options->hash_key);
         if (!r)
-                r = mailbox_init(&thread->orders);
-        if (!r)
-                r = mailbox_init(&thread->news);
-        if (!r && (thread->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0)
-                r = -errno;
-        if (!r)
-                r = watch(thread, &thread->mailbox_watch, WATCH_MAILBOX, thread->orders.fd);
-        if (!r)
                 r = open_ledger(thread);
         if (!r)
-                r = watch(thread, &thread->front_end_watch, WATCH_FRONT_END,
-                          options->held ? options->held->fds[0] : options->front_end_fd);
-        if (!r)
-                r = start(thread);
+                r = watch_front_end(thread);
         if (r < 0) {
-                thread_free(thread);
+                vm_worker_free(&thread->worker);
                 return r;
         }
-        *ret_thread = thread;
+        *ret_worker = &thread->worker;
         return 0;
-}
-
-int vm_thread_fd(const struct vm_thread *thread) {
-        return thread->news.fd;
-}
-
-void vm_thread_hear(struct vm_thread *thread, struct list *ret_letters) {
-        mailbox_empty(&thread->news, ret_letters);
-}
-
-int vm_thread_tell(struct vm_thread *thread, const struct vm_message *message) {
-        if (message->kind == VM_CONNECT && mailbox_count(&thread->orders) >= VM_ORDERS_MAX)
-                return -ENOBUFS;
-        return mailbox_put(&thread->orders, message);
-}
-
-void vm_thread_state(struct vm_thread *thread, struct vm_state *ret) {
-        pthread_mutex_lock(&thread->state_lock);
-        *ret = thread->state;
-        pthread_mutex_unlock(&thread->state_lock);
-}
-
-int vm_thread_join(struct vm_thread *thread) {
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += VM_STOP_MS / 1000;
-        int r = pthread_timedjoin_np(thread->pthread, NULL, &until);
-        if (!r)
-                thread_free(thread);
-        return -r;
 }

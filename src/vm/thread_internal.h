@@ -46,11 +46,8 @@ struct bridge {
 };
 
 struct vm_thread {
-        pthread_t pthread;
-        struct mailbox orders, news;
+        struct vm_worker worker;  /* first */
         struct vm_thread_options options;
-        int epoll_fd;
-        bool is_over;             /* no more turns */
         bool is_stopped;          /* since the loop says so: another one may serve the front-end */
 
         struct device device;
@@ -68,24 +65,15 @@ struct vm_thread {
         bool is_call_kept;        /* the driver is to be called for its packets */
         uint64_t kept_since;      /* how many were given back when that began */
         bool is_deciding;         /* an application makes up its mind, END_DECIDES_MS at most */
-
-        pthread_mutex_t state_lock;
-        struct vm_state state;    /* what the loop sees */
 };
-
-int64_t thread_now_ms(void);
-/* A message for the loop; without memory the thread ends, since the loop would wait for ever. */
-void thread_say(struct vm_thread *thread, const struct vm_message *message);
-/* The loop's view is brought up to date; it is told if anything but counts has changed. */
-void thread_show(struct vm_thread *thread);
 
 /* ---- front_end.c ---- */
 
-/* Goes on where a predecessor's thread was. The loop's to call is vm_thread_start(). */
+/* Goes on where a predecessor's thread was. */
 void front_end_restore(struct vm_thread *thread);
 /* The loop is told of the descriptors, if it wants that. */
 void front_end_say_held(struct vm_thread *thread);
-/* Messages that came. The front-end may have gone: thread->is_over. */
+/* Messages that came. The front-end may have gone: worker.is_over. */
 void front_end_hear(struct vm_thread *thread);
 void front_end_call(struct vm_thread *thread, unsigned rings);
 /* The driver says that there is something, in a queue that may lie in memory nobody shares. */

@@ -8,12 +8,17 @@
 #include "lingering.h"
 #include "pair.h"
 #include "test.h"
+#include "vm/worker.h"
+#include <fcntl.h>
+#include <linux/sockios.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define VMMS 16u
+#define HELD_UP 12u
 #define DEAF_SIZE 65536u
 #define PATIENCE_SECONDS 20
 
@@ -29,10 +34,10 @@ static void begin(void) {
         world_enter(world, "host");
 }
 
-static int connect_vmm(void) {
+static int connect_vmm(const char *label) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         char directory[PATH_MAX];
-        world_directory(world, "guest", directory);
+        world_directory(world, label, directory);
         check(snprintf(address.sun_path, sizeof address.sun_path, "%s/vhost-user", directory) < (int)sizeof address.sun_path);
         int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         must(connect(fd, (struct sockaddr *)&address, sizeof address));
@@ -50,7 +55,7 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
         begin();
         must(kill(world->broker, SIGSTOP));
         for (unsigned i = 0; i < VMMS; i++) {
-                cleanup(fd_closep) int vmm = connect_vmm();
+                cleanup(fd_closep) int vmm = connect_vmm("guest");
                 send_lingering(vmm, "x", 1, 1, &deaf[i]);
         }
         must(kill(world->broker, SIGCONT));
@@ -64,11 +69,9 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
 /* The memory of a guest that has none of its own: a file that nobody serves. */
 static void share(struct deaf_file *file) {
         const uint64_t table[5] = {1, FAKE_BASE, DEAF_SIZE, FAKE_BASE + FAKE_USER_OFFSET, 0};
-        char directory[PATH_MAX], path[PATH_MAX + 16];
-        world_directory(world, "guest", directory);
-        snprintf(path, sizeof path, "%s/vhost-user", directory);
         fake_guest_init(&guest);
-        driver_plug(path);
+        guest.socket = connect_vmm("guest");
+        fake_realize(&guest);
         must(kill(world->broker, SIGSTOP));
         fake_message(&guest, VHOST_USER_SET_MEM_TABLE, VHOST_USER_NEED_REPLY, table, sizeof table, &file->fd, 1);
         deaf_file_stop(file);
@@ -96,5 +99,48 @@ TEST(a_vmm_whose_memory_is_a_file_that_nobody_serves_holds_up_nobody) {
                 check_answers();
         deaf_file_close(&file);
         fake_guest_free(&guest);
+        world_end(world);
+}
+
+/* Its thread waits in the call that it asks for. */
+static int hold_up(struct fake_guest *vmm, const char *label) {
+        static const char bytes[65536];
+        const uint64_t ring = VHOST_USER_RX;
+        int ends[2], unheard;
+        must(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+        while (write(ends[1], bytes, sizeof bytes) > 0 || write(ends[1], bytes, 1) > 0)
+                ;
+        must(fcntl(ends[1], F_SETFL, 0));
+        fake_guest_init(vmm);
+        vmm->socket = connect_vmm(label);
+        fake_message(vmm, VHOST_USER_SET_VRING_CALL, 0, &ring, sizeof ring, &ends[1], 1);
+        close(ends[1]);
+        check(await(({ must(ioctl(vmm->socket, SIOCOUTQ, &unheard)); !unheard; })));
+        return ends[0];
+}
+
+/* All of them at once: one after the other would take longer than anything is waited for here. */
+TEST(threads_that_are_held_up_keep_hvsockd_from_ending_only_for_a_while) {
+        static struct fake_guest vmms[HELD_UP];
+        int readers[HELD_UP];
+        char label[16], lines[64];
+        check(HELD_UP * VM_STOP_MS > WORLD_WAIT_MS);
+        world = world_new();
+        for (unsigned i = 0; i < HELD_UP; i++) {
+                snprintf(label, sizeof label, "guest%u", i);
+                snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n", FAKE_CID + i);
+                world_define(world, label, "vm", lines);
+        }
+        world_start(world);
+        for (unsigned i = 0; i < HELD_UP; i++) {
+                snprintf(label, sizeof label, "guest%u", i);
+                readers[i] = hold_up(&vmms[i], label);
+        }
+        world_pause_ms(50);
+        world_stop(world);
+        for (unsigned i = 0; i < HELD_UP; i++) {
+                close(readers[i]);
+                fake_guest_free(&vmms[i]);
+        }
         world_end(world);
 }

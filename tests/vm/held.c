@@ -5,6 +5,7 @@
 #include "fake_guest.h"
 
 #include "base/fd.h"
+#include "join.h"
 #include "test.h"
 #include "vm/memory_guard.h"
 #include "vm/thread.h"
@@ -19,7 +20,7 @@
 #define PATIENCE_MS 10000
 
 static struct fake_guest guest;
-static struct vm_thread *thread;
+static struct vm_worker *thread;
 static struct list letters = LIST_INIT(letters);
 static struct vm_held *held; /* the last that was said */
 
@@ -30,7 +31,8 @@ static void start(struct vm_held *of_predecessor, int front_end_fd) {
                                             .is_held = true,
                                             .front_end_fd = front_end_fd,
                                             .held = of_predecessor};
-        check_ok(vm_thread_start(&options, &thread));
+        check_ok(vm_thread_new(&options, &thread));
+        check_ok(vm_worker_start(thread));
 }
 
 static void wait_for(int fd) {
@@ -50,13 +52,13 @@ static struct vm_message expect(enum vm_message_kind kind) {
                         if (message.kind == kind)
                                 return message;
                 }
-                wait_for(vm_thread_fd(thread));
-                vm_thread_hear(thread, &letters);
+                wait_for(vm_worker_fd(thread));
+                vm_worker_hear(thread, &letters);
         }
 }
 
 static void await_running(void) {
-        for (struct vm_state state = {}; !state.is_running; vm_thread_state(thread, &state))
+        for (struct vm_state state = {}; !state.is_running; vm_worker_state(thread, &state))
                 poll(NULL, 0, 1);
 }
 
@@ -73,9 +75,9 @@ static void begin(void) {
 
 /* What it has is what it said last. */
 static void stop(void) {
-        check_ok(vm_thread_tell(thread, &(struct vm_message){.kind = VM_STOP, .fd = -1}));
+        check_ok(vm_worker_tell(thread, &(struct vm_message){.kind = VM_STOP, .fd = -1}));
         expect(VM_ENDED);
-        check_ok(vm_thread_join(thread));
+        join(thread);
 }
 
 static void succeed(void) {
@@ -119,7 +121,7 @@ static int connect_guest(uint32_t guest_port) {
         uint64_t ticket = expect(VM_REQUEST).ticket;
         must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
         const struct vm_message accept = {.kind = VM_ACCEPT, .ticket = ticket, .fd = ends[1], .traffic = &traffic};
-        check_ok(vm_thread_tell(thread, &accept));
+        check_ok(vm_worker_tell(thread, &accept));
         expect_packet(guest_port, VSOCK_RESPONSE);
         return ends[0];
 }
@@ -161,7 +163,7 @@ TEST(it_is_said_anew_when_a_descriptor_changes_and_when_it_is_asked_for) {
         fake_message(&guest, VHOST_USER_SET_VRING_CALL, 0, &none, sizeof none, NULL, 0);
         check_equal(expect(VM_HELD).held->generation, before + 1);
         check_equal(held->count, VM_HELD_FIXED + 1 + 3);
-        check_ok(vm_thread_tell(thread, &(struct vm_message){.kind = VM_SAY_HELD, .fd = -1}));
+        check_ok(vm_worker_tell(thread, &(struct vm_message){.kind = VM_SAY_HELD, .fd = -1}));
         check_equal(expect(VM_HELD).held->generation, before + 1);
         end();
 }
@@ -181,9 +183,9 @@ TEST(what_is_too_old_is_not_served_on) {
         succeed();
         expect(VM_ENDED);
         struct vm_state state;
-        vm_thread_state(thread, &state);
+        vm_worker_state(thread, &state);
         check_equal(state.problem, VHOST_USER_LOST);
-        check_ok(vm_thread_join(thread));
+        join(thread);
         char byte;
         while (recv(guest.socket, &byte, 1, MSG_DONTWAIT) > 0) /* answers that nobody read */
                 ;
@@ -200,7 +202,7 @@ TEST(what_is_no_ledger_is_not_taken) {
         struct vm_thread_options options = {.guest_cid = FAKE_CID, .front_end_fd = -1, .held = bad};
         fd_close(bad->fds[1]);
         bad->fds[1] = (int)must(eventfd(0, EFD_CLOEXEC));
-        check_equal(vm_thread_start(&options, &thread), -EPROTO);
+        check_equal(vm_thread_new(&options, &thread), -EPROTO);
         held = vm_held_free(bad);
         fake_guest_free(&guest);
 }

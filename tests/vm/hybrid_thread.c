@@ -5,6 +5,7 @@
 #include "vm/hybrid_thread.h"
 
 #include "base/fd.h"
+#include "join.h"
 #include "test.h"
 #include "vm/vsock.h"
 #include <fcntl.h>
@@ -21,7 +22,7 @@
 #define PATIENCE_MS 10000
 
 static char directory[] = "/tmp/hvsock-hybrid-XXXXXX", path[64];
-static struct hybrid_thread *thread;
+static struct vm_worker *thread;
 static struct list letters = LIST_INIT(letters);
 static int vmm = -1; /* listens at the path */
 static uint32_t vmm_uid = HYBRID_ANY_UID;
@@ -89,8 +90,8 @@ static int accept_line(const char *line) {
 static struct vm_message hear_anything(void) {
         struct vm_message message;
         while (!mailbox_next(&letters, &message)) {
-                wait_for(hybrid_thread_fd(thread), POLLIN);
-                hybrid_thread_hear(thread, &letters);
+                wait_for(vm_worker_fd(thread), POLLIN);
+                vm_worker_hear(thread, &letters);
         }
         return message;
 }
@@ -105,12 +106,12 @@ static struct vm_message expect(enum vm_message_kind kind) {
 }
 
 static void tell(struct vm_message message) {
-        check_ok(hybrid_thread_tell(thread, &message));
+        check_ok(vm_worker_tell(thread, &message));
 }
 
 static void await_running(bool is_running) {
         struct vm_state state;
-        for (hybrid_thread_state(thread, &state); state.is_running != is_running; hybrid_thread_state(thread, &state))
+        for (vm_worker_state(thread, &state); state.is_running != is_running; vm_worker_state(thread, &state))
                 check_equal(hear_anything().kind, VM_STATE);
 }
 
@@ -118,7 +119,8 @@ static void begin_without_vmm(void) {
         check(mkdtemp(directory));
         must(chmod(directory, 0755));
         snprintf(path, sizeof path, "%s/v.sock", directory);
-        check_ok(hybrid_thread_start(path, vmm_uid, &thread));
+        check_ok(hybrid_thread_new(path, vmm_uid, &thread));
+        check_ok(vm_worker_start(thread));
 }
 
 static void begin(void) {
@@ -126,7 +128,8 @@ static void begin(void) {
         must(chmod(directory, 0755));
         snprintf(path, sizeof path, "%s/v.sock", directory);
         vmm = listen_at(path, SOMAXCONN);
-        check_ok(hybrid_thread_start(path, vmm_uid, &thread));
+        check_ok(hybrid_thread_new(path, vmm_uid, &thread));
+        check_ok(vm_worker_start(thread));
         await_running(true);
 }
 
@@ -134,7 +137,7 @@ static void stop(void) {
         tell((struct vm_message){.kind = VM_STOP, .fd = -1});
         while (hear_anything().kind != VM_ENDED)
                 ;
-        check_ok(hybrid_thread_join(thread));
+        join(thread);
 }
 
 static void end(void) {
@@ -200,7 +203,7 @@ TEST(a_vm_runs_from_when_somebody_listens_at_its_path) {
         begin_without_vmm();
         dial(2, 22);
         check_equal(expect(VM_REFUSED).error, EHOSTUNREACH);
-        hybrid_thread_state(thread, &state);
+        vm_worker_state(thread, &state);
         check(!state.is_running);
         vmm = listen_at(path, SOMAXCONN);
         await_running(true);
@@ -336,7 +339,8 @@ TEST(a_vmm_whose_backlog_is_full_is_asked_again) {
         check(mkdtemp(directory));
         snprintf(path, sizeof path, "%s/v.sock", directory);
         vmm = listen_at(path, 1);
-        check_ok(hybrid_thread_start(path, vmm_uid, &thread));
+        check_ok(hybrid_thread_new(path, vmm_uid, &thread));
+        check_ok(vm_worker_start(thread));
         await_running(true);
         for (unsigned i = 0; i < COUNT; i++)
                 dial(2 + 2 * i, 22);

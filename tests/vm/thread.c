@@ -5,6 +5,7 @@
 #include "fake_driver.h"
 
 #include "base/fd.h"
+#include "join.h"
 #include "test.h"
 #include "vm/memory_guard.h"
 #include "vm/thread.h"
@@ -16,7 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-static struct vm_thread *thread;
+static struct vm_worker *thread;
 static struct list letters = LIST_INIT(letters);
 
 static void begin(void) {
@@ -26,7 +27,8 @@ static void begin(void) {
                                             .hash_key = "sixteen bytes..",
                                             .front_end_fd = fake_connect(&guest)};
         check_ok(memory_guard_open());
-        check_ok(vm_thread_start(&options, &thread));
+        check_ok(vm_thread_new(&options, &thread));
+        check_ok(vm_worker_start(thread));
         driver_plug(NULL);
         driver_start();
 }
@@ -38,8 +40,8 @@ static struct vm_message hear(void) {
                 while (mailbox_next(&letters, &message))
                         if (message.kind != VM_STATE)
                                 return message;
-                await_readable(vm_thread_fd(thread));
-                vm_thread_hear(thread, &letters);
+                await_readable(vm_worker_fd(thread));
+                vm_worker_hear(thread, &letters);
         }
 }
 
@@ -50,21 +52,21 @@ static struct vm_message expect(enum vm_message_kind kind) {
 }
 
 static void tell(struct vm_message message) {
-        check_ok(vm_thread_tell(thread, &message));
+        check_ok(vm_worker_tell(thread, &message));
 }
 
 static void end(void) {
         tell((struct vm_message){.kind = VM_STOP, .fd = -1});
         while (hear().kind != VM_ENDED)
                 ;
-        check_ok(vm_thread_join(thread));
+        join(thread);
         fake_guest_free(&guest);
 }
 
 static struct vm_state await_running(bool is_running) {
         struct vm_state state;
         for (;;) {
-                vm_thread_state(thread, &state);
+                vm_worker_state(thread, &state);
                 if (state.is_running == is_running)
                         return state;
                 poll(NULL, 0, 1);
@@ -331,7 +333,7 @@ TEST(a_front_end_that_goes_ends_the_thread_and_all_its_channels) {
         guest.socket = fd_close(guest.socket);
         check_equal(expect(VM_CLOSED).ticket, request.ticket);
         expect(VM_ENDED);
-        check_ok(vm_thread_join(thread));
+        join(thread);
         close(application);
         fake_guest_free(&guest);
 }
@@ -353,9 +355,9 @@ TEST(memory_that_shrinks_ends_the_front_end_and_nothing_else) {
         must(ftruncate(guest.regions[0].fd, 0));
         check_ok(eventfd_write(guest.kick_fds[VHOST_USER_TX], 1));
         expect(VM_ENDED);
-        vm_thread_state(thread, &state);
+        vm_worker_state(thread, &state);
         check_equal(state.problem, VHOST_USER_BAD_MEMORY);
-        check_ok(vm_thread_join(thread));
+        join(thread);
         guest.socket = fd_close(guest.socket);
         fake_guest_free(&guest);
 }
@@ -413,7 +415,7 @@ TEST(a_vmm_that_never_ends_talking_holds_up_no_order) {
         }
         tell((struct vm_message){.kind = VM_STOP, .fd = -1});
         expect(VM_ENDED);
-        check_ok(vm_thread_join(thread));
+        join(thread);
         check_ok(pthread_join(talker, NULL));
         guest.socket = fd_close(guest.socket);
         fake_guest_free(&guest);
@@ -441,7 +443,7 @@ TEST(a_thread_that_is_held_up_gathers_only_so_many_orders) {
         unsigned given = 0;
         while (!r && given < 2 * VM_ORDERS_MAX) {
                 uint64_t ticket = 2 + 2 * given++;
-                r = vm_thread_tell(thread, &(struct vm_message){.kind = VM_CONNECT, .ticket = ticket, .cid = VSOCK_CID_HOST,
+                r = vm_worker_tell(thread, &(struct vm_message){.kind = VM_CONNECT, .ticket = ticket, .cid = VSOCK_CID_HOST,
                                                                 .port = 80, .type = VSOCK_STREAM, .fd = -1});
                 if (!r)
                         tell((struct vm_message){.kind = VM_GIVE_UP, .ticket = ticket, .fd = -1});
@@ -460,7 +462,8 @@ TEST(a_guest_that_gave_no_buffers_and_sends_is_not_taken_for_one_with_private_me
                                             .protocol_features = VHOST_USER_PROTOCOL_FEATURES,
                                             .hash_key = "sixteen bytes..",
                                             .front_end_fd = fake_connect(&guest)};
-        check_ok(vm_thread_start(&options, &thread));
+        check_ok(vm_thread_new(&options, &thread));
+        check_ok(vm_worker_start(thread));
         driver_plug(NULL);
         fake_driver_starts(&guest, FAKE_FEATURES, 0, 0);
         await_running(true);
