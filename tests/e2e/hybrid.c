@@ -2,12 +2,12 @@
 
 /* Hybrid sockets of VMs through hvsockd, with clients that know nothing but Unix sockets. */
 
-#include "../vm/fake_driver.h"
 #include "base/fd.h"
 #include "pair.h"
 #include "test.h"
+#include "text_stream.h"
 #include "vm/hybrid_line.h"
-#include "world.h"
+#include "vm_world.h"
 #include <grp.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -16,19 +16,9 @@
 #include <unistd.h>
 
 #define WAITING_MAX 64 /* HYBRID_WAITING_MAX in daemon/hybrid.h */
-#define PORT 5000u
 #define SERVICE "00001388-facb-11e6-bd58-64006a7986d3"
 
-static struct world *world;
-static GUID service_id;
 static char hybrid_path[PATH_MAX + 16];
-
-static bool is_running(void) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"guest\"}");
-        bool is_running = flag_at(reply, "/partition/running");
-        json_object_put(reply);
-        return is_running;
-}
 
 /* And a VM `relay`, whose VMM's socket is the hybrid socket of the other. */
 static void begin_with(const char *service_lines) {
@@ -39,26 +29,16 @@ static void begin_with(const char *service_lines) {
         world_directory(world, "guest", directory);
         snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\nHybrid=%s/vsock\n", FAKE_CID + 1, directory);
         world_define(world, "relay", "vm", lines);
-        must(hv_guid_parse(SERVICE, &service_id));
+        service_id = port_service(PORT);
         world_write_service(world, &service_id, "Port", service_lines);
         world_start(world);
         world_directory(world, "guest", directory);
         snprintf(hybrid_path, sizeof hybrid_path, "%s/vsock", directory);
 }
 
-static void plug(void) {
-        char directory[PATH_MAX], path[PATH_MAX + 16];
-        world_directory(world, "guest", directory);
-        snprintf(path, sizeof path, "%s/vhost-user", directory);
-        fake_guest_start(&guest);
-        driver_plug(path);
-        driver_start();
-        check(await(is_running()));
-}
-
 static void begin(void) {
         begin_with("");
-        plug();
+        vm_plug("guest");
 }
 
 static void end(void) {
@@ -77,17 +57,6 @@ static int visit(const char *path) {
         return fd;
 }
 
-static void say(int fd, const char *text) {
-        check_equal(must(send(fd, text, strlen(text), MSG_NOSIGNAL)), strlen(text));
-}
-
-static void hear(int fd, const char *text) {
-        char bytes[128];
-        await_readable(fd);
-        check_equal(must(recv(fd, bytes, strlen(text), MSG_WAITALL)), strlen(text));
-        check(!memcmp(bytes, text, strlen(text)));
-}
-
 /* The connection is closed, without a word; one that still had something to say sees a reset. */
 static void hear_end(int fd) {
         await_readable(fd);
@@ -104,14 +73,14 @@ static struct vsock_packet answer(const struct vsock_packet *request, uint16_t o
 static int visit_guest(const char *line, struct vsock_packet *ret_request) {
         char ok[32];
         int fd = visit(hybrid_path);
-        say(fd, line);
+        send_text(fd, line);
         *ret_request = driver_expect(VSOCK_REQUEST);
         check_equal(ret_request->source_cid, VSOCK_CID_HOST);
         check_equal(ret_request->target_port, PORT);
         check(ret_request->source_port <= 65535);
         driver_send(answer(ret_request, VSOCK_RESPONSE), NULL, 0);
         snprintf(ok, sizeof ok, "OK %u\n", ret_request->source_port);
-        hear(fd, ok);
+        expect_text(fd, ok);
         return fd;
 }
 
@@ -127,10 +96,10 @@ TEST(a_line_is_answered_and_then_the_connection_is_the_channel) {
         struct vsock_packet request;
         begin();
         int fd = visit_guest("CONNECT 5000\n", &request);
-        say(fd, "hello");
+        send_text(fd, "hello");
         guest_hears("hello");
         driver_send(answer(&request, VSOCK_RW), "you!", 4);
-        hear(fd, "you!");
+        expect_text(fd, "you!");
         check_equal(service_counter(world, &service_id, "channelsNow"), 1);
         struct json_object *reply = manage(world, "ListChannels", "{}");
         check_equal(number_at(reply, "/channels/0/fromPid"), getpid());
@@ -159,7 +128,7 @@ TEST(what_is_sent_behind_the_line_waits_for_the_guest) {
         must(shutdown(fd, SHUT_WR));
         check_equal(driver_expect(VSOCK_SHUTDOWN).flags, VSOCK_SHUT_SEND);
         driver_send(answer(&request, VSOCK_RW), "and back", 8);
-        hear(fd, "and back");
+        expect_text(fd, "and back");
         struct vsock_packet shutdown = answer(&request, VSOCK_SHUTDOWN);
         shutdown.flags = VSOCK_SHUT_BOTH;
         driver_send(shutdown, NULL, 0);
@@ -185,7 +154,7 @@ TEST(a_line_may_come_in_pieces) {
 TEST(a_refusal_of_the_guest_closes_the_connection_and_is_counted) {
         begin();
         int fd = visit(hybrid_path);
-        say(fd, "CONNECT 5000\n");
+        send_text(fd, "CONNECT 5000\n");
         struct vsock_packet request = driver_expect(VSOCK_REQUEST);
         driver_send(answer(&request, VSOCK_RST), NULL, 0);
         hear_end(fd);
@@ -196,15 +165,15 @@ TEST(a_refusal_of_the_guest_closes_the_connection_and_is_counted) {
 TEST(a_refusal_of_the_broker_closes_the_connection_and_is_counted) {
         begin_with("");
         int fd = visit(hybrid_path);
-        say(fd, "CONNECT 5000\n");
+        send_text(fd, "CONNECT 5000\n");
         hear_end(fd);
         check_equal(service_counter(world, &service_id, "refused/not-running"), 1);
         fd = visit(hybrid_path);
-        say(fd, "CONNECT 5001\n"); /* nobody registered that */
+        send_text(fd, "CONNECT 5001\n"); /* nobody registered that */
         hear_end(fd);
         check_equal(partition_counter(world, "host", "refused/not-registered"), 1);
         fd = visit(hybrid_path);
-        say(fd, "CONNECT a42e7cda-d03f-480c-9cc2-a4de20abb878\n"); /* no vsock port */
+        send_text(fd, "CONNECT a42e7cda-d03f-480c-9cc2-a4de20abb878\n"); /* no vsock port */
         hear_end(fd);
         world_end(world);
 }
@@ -213,13 +182,13 @@ TEST(who_connects_is_judged_by_the_credentials_of_its_process) {
         world_require_root();
         begin_with("Connect=user:65534\n");
         must(chmod(world->root, 0755));
-        plug();
+        vm_plug("guest");
         pid_t stranger = (pid_t)must(fork());
         if (!stranger) {
                 if (setgroups(0, NULL) || setgid(65533) || setuid(65533))
                         _exit(1);
                 int fd = visit(hybrid_path);
-                say(fd, "CONNECT 5000\n");
+                send_text(fd, "CONNECT 5000\n");
                 hear_end(fd);
                 _exit(0);
         }
@@ -230,7 +199,7 @@ TEST(who_connects_is_judged_by_the_credentials_of_its_process) {
                 if (setgroups(0, NULL) || setgid(65533) || setuid(65534))
                         _exit(1);
                 int fd = visit(hybrid_path);
-                say(fd, "CONNECT 5000\n");
+                send_text(fd, "CONNECT 5000\n");
                 hear_end(fd);
                 _exit(0);
         }
@@ -244,16 +213,16 @@ TEST(what_is_no_line_or_too_long_a_one_is_closed) {
         char spaces[HYBRID_LINE_MAX + 1];
         begin();
         int fd = visit(hybrid_path);
-        say(fd, "GET / HTTP/1.1\r\n");
+        send_text(fd, "GET / HTTP/1.1\r\n");
         hear_end(fd);
         memset(spaces, ' ', sizeof spaces);
         spaces[sizeof spaces - 1] = 0;
         fd = visit(hybrid_path);
-        say(fd, "CONNECT ");
-        say(fd, spaces);
+        send_text(fd, "CONNECT ");
+        send_text(fd, spaces);
         hear_end(fd);
         fd = visit(hybrid_path);
-        say(fd, "CONNECT 50");
+        send_text(fd, "CONNECT 50");
         must(shutdown(fd, SHUT_WR));
         hear_end(fd);
         end();
@@ -296,7 +265,7 @@ TEST(those_that_send_no_line_are_bounded_and_hold_up_nobody) {
                 fds[i] = visit(hybrid_path);
         hear_end(fds[0]); /* which waited longest */
         int fd = visit_guest("CONNECT 5000\n", &request);
-        say(fd, "hello");
+        send_text(fd, "hello");
         guest_hears("hello");
         close(fd);
         hear_end(fds[1]); /* it made room for the one above, or its time is over */
@@ -308,7 +277,7 @@ TEST(those_that_send_no_line_are_bounded_and_hold_up_nobody) {
 TEST(a_guest_that_does_not_answer_is_waited_for_only_so_long) {
         begin();
         int fd = visit(hybrid_path);
-        say(fd, "CONNECT 5000\n");
+        send_text(fd, "CONNECT 5000\n");
         driver_expect(VSOCK_REQUEST);
         hear_end(fd);
         driver_expect(VSOCK_RST);

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "pair.h"
 #include "test.h"
+#include "text_stream.h"
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,13 +17,6 @@ static GUID vm_id, service_id;
 static char path[PATH_MAX + 16], file[PATH_MAX + 32];
 static int vmm; /* listens at the path, or -1 */
 
-static bool is_running(void) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"guest\"}");
-        bool is_running = flag_at(reply, "/partition/running");
-        json_object_put(reply);
-        return is_running;
-}
-
 static void begin_with(const char *service_lines) {
         char lines[PATH_MAX + 64];
         world = world_new();
@@ -31,7 +25,7 @@ static void begin_with(const char *service_lines) {
         snprintf(lines, sizeof lines, "Reach=vm\nCid=7\nHybrid=%s\n", path);
         world_define(world, "guest", "vm", lines);
         vm_id = *world_id(world, "guest");
-        must(hv_guid_parse(SERVICE, &service_id));
+        service_id = port_service(5000);
         world_write_service(world, &service_id, "Port", service_lines);
         world_start(world);
         vmm = -1;
@@ -44,7 +38,7 @@ static void start_vmm(void) {
         vmm = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         must(bind(vmm, (struct sockaddr *)&address, sizeof address));
         must(listen(vmm, 16));
-        check(await(is_running()));
+        check(await(partition_is_running(world, "guest")));
 }
 
 static void begin(void) {
@@ -59,35 +53,18 @@ static void end(void) {
         world_end(world);
 }
 
-static void await_readable(int fd) {
-        struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-        check_equal(poll(&poll_fd, 1, WORLD_WAIT_MS), 1);
-}
-
-static void say(int fd, const char *text) {
-        check_equal(must(send(fd, text, strlen(text), MSG_NOSIGNAL)), strlen(text));
-}
-
-static void hear(int fd, const char *text) {
-        char bytes[128];
-        await_readable(fd);
-        check_equal(must(recv(fd, bytes, strlen(text), MSG_WAITALL)), strlen(text));
-        check(!memcmp(bytes, text, strlen(text)));
-}
-
 static void hear_end(int fd) {
-        await_readable(fd);
-        check_equal(must(recv(fd, &(char){0}, 1, 0)), 0);
+        expect_end(fd);
         close(fd);
 }
 
 /* The next connection that says something: others only look whether the VMM is there. */
 static int accept_line(void) {
         for (;;) {
-                await_readable(vmm);
+                await_text(vmm);
                 int fd = (int)must(accept4(vmm, NULL, NULL, SOCK_CLOEXEC));
                 if (must(recv(fd, &(char){0}, 1, MSG_PEEK)) == 1) {
-                        hear(fd, "CONNECT 5000\n");
+                        expect_text(fd, "CONNECT 5000\n");
                         return fd;
                 }
                 close(fd);
@@ -119,7 +96,7 @@ static int connect_accepted(int *ret_stream) {
         int fd;
         struct thread *thread = thread_start(connect_to_guest, &fd);
         *ret_stream = accept_line();
-        say(*ret_stream, "OK 1073741824\n");
+        send_text(*ret_stream, "OK 1073741824\n");
         check_equal(thread_join(thread), 0);
         return fd;
 }
@@ -151,8 +128,8 @@ TEST(a_program_reaches_the_guest_through_its_vmms_socket) {
         must(hv_getpeername(fd, (struct sockaddr *)&peer, &length));
         check(!memcmp(&peer.VmId, &vm_id, sizeof vm_id));
         check_equal(must(hv_send(fd, "hello", 5, 0)), 5);
-        hear(stream, "hello");
-        say(stream, "you!");
+        expect_text(stream, "hello");
+        send_text(stream, "you!");
         check_equal(must(hv_recv(fd, bytes, sizeof bytes, 0)), 4);
         check_equal(service_counter(world, &service_id, "channelsNow"), 1);
         must(hv_close(fd));
@@ -179,7 +156,7 @@ TEST(a_vm_without_its_vmm_is_ehostunreach) {
         start_vmm();
         vmm = fd_close(vmm); /* its file stays */
         expect_refused(EHOSTUNREACH);
-        check(await(!is_running()));
+        check(await(!partition_is_running(world, "guest")));
         must(unlink(path));
         start_vmm();
         end();
@@ -202,13 +179,13 @@ TEST(a_daemon_that_is_killed_resets_its_channels) {
         begin();
         world_enter(world, "host");
         int fd = connect_accepted(&stream);
-        check(is_running()); /* a turn of the daemon's after it had something to be held */
+        check(partition_is_running(world, "guest")); /* a turn of the daemon's after it had something to be held */
         world_kill(world);
         hear_end(stream);
         check_errno(hv_recv(fd, &(char){0}, 1, 0), ECONNRESET);
         must(hv_close(fd));
         world_start(world);
-        check(await(is_running()));
+        check(await(partition_is_running(world, "guest")));
         end();
 }
 
@@ -255,12 +232,12 @@ TEST(a_guest_reaches_a_listener_by_the_file_of_its_port) {
         begin();
         world_enter(world, "host");
         int listener = listen_at(&HV_GUID_CHILDREN), stream = knock();
-        say(stream, "at once");
+        send_text(stream, "at once");
         int fd = (int)must(hv_accept(listener, (struct sockaddr *)&peer, &length));
         check(!memcmp(&peer.VmId, &vm_id, sizeof vm_id));
         check_equal(must(hv_recv(fd, bytes, sizeof bytes, 0)), 7);
         check_equal(must(hv_send(fd, "welcome", 7, 0)), 7);
-        hear(stream, "welcome");
+        expect_text(stream, "welcome");
         must(hv_close(fd));
         hear_end(stream);
         check(await(service_counter(world, &service_id, "channelsNow") == 0));

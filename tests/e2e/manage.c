@@ -212,3 +212,10 @@ int cli(struct world *world, char *ret_output, size_t size, ...) {
         check(WIFEXITED(status));
         return WEXITSTATUS(status);
 }
+
+bool partition_is_running(struct world *world, const char *path) {
+        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"%s\"}", path);
+        bool is_running = flag_at(reply, "/partition/running");
+        json_object_put(reply);
+        return is_running;
+}

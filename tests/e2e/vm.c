@@ -2,66 +2,24 @@
 
 /* Virtual machines through hvsockd: applications of the host, and a fake guest whose VMM attached it. */
 
-#include "../vm/fake_driver.h"
 #include "base/fd.h"
 #include "pair.h"
 #include "test.h"
+#include "vm_world.h"
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PORT 5000u
 #define GUEST_PORT 40000u
 
-static struct world *world;
-static GUID vm_id, service_id;
-
-static GUID port_service(unsigned port) {
-        GUID id = HV_GUID_VSOCK_TEMPLATE;
-        id.Data1 = port;
-        return id;
-}
-
-/* A VM with CID FAKE_CID, and the service of PORT. */
-static void begin_with(const char *vm_lines, const char *service_lines) {
-        char lines[256];
-        world = world_new();
-        snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n%s", FAKE_CID, vm_lines);
-        world_define(world, "guest", "vm", lines);
-        vm_id = *world_id(world, "guest");
-        service_id = port_service(PORT);
-        world_write_service(world, &service_id, "Port", service_lines);
-        world_start(world);
-        world_enter(world, "host");
-}
-
-static bool is_running(void) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"guest\"}");
-        bool is_running = flag_at(reply, "/partition/running");
-        json_object_put(reply);
-        return is_running;
-}
-
-static void plug(void) {
-        char directory[PATH_MAX], path[PATH_MAX + 16];
-        world_directory(world, "guest", directory);
-        snprintf(path, sizeof path, "%s/vhost-user", directory);
-        fake_guest_start(&guest);
-        driver_plug(path);
-        driver_start();
-        check(await(is_running()));
-}
-
 static void begin(void) {
-        begin_with("", "");
-        plug();
+        vm_world_open("", "");
+        vm_plug("guest");
 }
 
 static void end(void) {
         fake_guest_free(&guest);
-        check(await(!is_running()));
-        world->extra_descriptors = 2; /* a door, and one that asks who is alive */
-        world_end(world);
+        vm_world_close();
 }
 
 /* ---- from the guest ---- */
@@ -132,8 +90,8 @@ TEST(a_guest_that_nobody_listens_for_gets_a_reset) {
 }
 
 TEST(a_guest_that_may_not_connect_gets_a_reset) {
-        begin_with("", "Connect=nobody\n");
-        plug();
+        vm_world_open("", "Connect=nobody\n");
+        vm_plug("guest");
         int listener = listen_at(&HV_GUID_CHILDREN, SOCK_STREAM);
         driver_send(of_guest(VSOCK_REQUEST, VSOCK_STREAM), NULL, 0);
         driver_expect(VSOCK_RST);
@@ -255,7 +213,7 @@ TEST(a_connect_that_timed_out_is_a_reset_for_the_guest) {
 
 TEST(a_vm_that_does_not_run_is_ehostunreach) {
         struct connecting connecting = {.type = SOCK_STREAM};
-        begin_with("", "");
+        vm_world_open("", "");
         check_equal(connect_to_guest(&connecting), -1);
         check_equal(errno, EHOSTUNREACH);
         must(hv_close(connecting.fd));

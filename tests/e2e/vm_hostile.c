@@ -2,17 +2,14 @@
 
 /* VMMs that mean harm to hvsockd, whose other clients notice nothing. */
 
-#include "../vm/fake_driver.h"
 #include "base/fd.h"
 #include "deaf_file.h"
 #include "lingering.h"
-#include "pair.h"
 #include "test.h"
 #include "vm/worker.h"
+#include "vm_world.h"
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,23 +19,14 @@
 #define DEAF_SIZE 65536u
 #define PATIENCE_SECONDS 20
 
-static struct world *world;
 static int deaf[VMMS]; /* the peers of lingering sockets, which never read */
-
-static void begin(void) {
-        char lines[64];
-        world = world_new();
-        snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n", FAKE_CID);
-        world_define(world, "guest", "vm", lines);
-        world_start(world);
-        world_enter(world, "host");
-}
 
 static int connect_vmm(const char *label) {
         struct sockaddr_un address = {.sun_family = AF_UNIX};
-        char directory[PATH_MAX];
-        world_directory(world, label, directory);
-        check(snprintf(address.sun_path, sizeof address.sun_path, "%s/vhost-user", directory) < (int)sizeof address.sun_path);
+        char path[PATH_MAX + 16];
+        vm_socket_path(label, path);
+        check(strlen(path) < sizeof address.sun_path);
+        strcpy(address.sun_path, path);
         int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
         must(connect(fd, (struct sockaddr *)&address, sizeof address));
         return fd;
@@ -52,7 +40,7 @@ static void check_answers(void) {
 
 /* More of them than may wait for their turn, and all gone before hvsockd sees them. */
 TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
-        begin();
+        vm_world_open("", "");
         must(kill(world->broker, SIGSTOP));
         for (unsigned i = 0; i < VMMS; i++) {
                 cleanup(fd_closep) int vmm = connect_vmm("guest");
@@ -90,7 +78,7 @@ TEST(a_vmm_whose_memory_is_a_file_that_nobody_serves_holds_up_nobody) {
         struct deaf_file file;
         if (!deaf_file_open(&file, DEAF_SIZE))
                 test_skip("no FUSE server may be started here");
-        begin();
+        vm_world_open("", "");
         share(&file);
         check_answers();
         for (uint64_t ring = 0; ring < 2; ring++)
@@ -106,7 +94,7 @@ TEST(a_vmm_whose_memory_is_a_file_that_nobody_serves_holds_up_nobody) {
 static int hold_up(struct fake_guest *vmm, const char *label) {
         static const char bytes[65536];
         const uint64_t ring = VHOST_USER_RX;
-        int ends[2], unheard;
+        int ends[2];
         must(pipe2(ends, O_CLOEXEC | O_NONBLOCK));
         while (write(ends[1], bytes, sizeof bytes) > 0 || write(ends[1], bytes, 1) > 0)
                 ;
@@ -115,7 +103,7 @@ static int hold_up(struct fake_guest *vmm, const char *label) {
         vmm->socket = connect_vmm(label);
         fake_message(vmm, VHOST_USER_SET_VRING_CALL, 0, &ring, sizeof ring, &ends[1], 1);
         close(ends[1]);
-        check(await(({ must(ioctl(vmm->socket, SIOCOUTQ, &unheard)); !unheard; })));
+        check(await(!vm_unheard(vmm)));
         return ends[0];
 }
 

@@ -2,52 +2,24 @@
 
 /* Non-blocking connects to a guest: hv_connect() does not wait for it, and poll, epoll and SO_ERROR tell what it said. */
 
-#include "../vm/fake_driver.h"
 #include "base/fd.h"
 #include "test.h"
-#include "world.h"
+#include "vm_world.h"
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PORT 5000u
 #define PARKED_MAX 256u /* VM_PARKED_PER_STRANGER */
 
-static struct world *world;
-static GUID vm_id, service_id;
-
-static bool is_running(void) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"guest\"}");
-        bool is_running = flag_at(reply, "/partition/running");
-        json_object_put(reply);
-        return is_running;
-}
-
 static void begin(void) {
-        char lines[64], directory[PATH_MAX], path[PATH_MAX + 16];
-        world = world_new();
-        snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n", FAKE_CID);
-        world_define(world, "guest", "vm", lines);
-        vm_id = *world_id(world, "guest");
-        service_id = HV_GUID_VSOCK_TEMPLATE;
-        service_id.Data1 = PORT;
-        world_write_service(world, &service_id, "Port", "");
-        world_start(world);
-        world_enter(world, "host");
-        world_directory(world, "guest", directory);
-        snprintf(path, sizeof path, "%s/vhost-user", directory);
-        fake_guest_start(&guest);
-        driver_plug(path);
-        driver_start();
-        check(await(is_running()));
+        vm_world_open("", "");
+        vm_plug("guest");
 }
 
 static void end(void) {
         fake_guest_free(&guest);
-        check(await(!is_running()));
-        world->extra_descriptors = 2; /* a door, and one that asks who is alive */
-        world_end(world);
+        vm_world_close();
 }
 
 static int new_socket(int type) {

@@ -2,24 +2,19 @@
 
 /* hvsockd ends, in whatever way, while a VM runs; another one begins. The VMM and its guest are left alone. */
 
-#include "../vm/fake_driver.h"
 #include "base/fd.h"
 #include "lingering.h"
 #include "pair.h"
 #include "test.h"
-#include <linux/sockios.h>
+#include "vm_world.h"
 #include <signal.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PORT 5000u
 #define GUEST_PORT 40000u
 #define CROWD 200u
 
-static struct world *world;
-static GUID vm_id, service_id;
 static int listener;
 static uint32_t next_guest_port;
 
@@ -30,13 +25,6 @@ static void listen_on_host(int type) {
         must(hv_listen(listener, 8));
 }
 
-static bool says(const char *pointer) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"guest\"}");
-        bool says = flag_at(reply, pointer);
-        json_object_put(reply);
-        return says;
-}
-
 static long long connections(void) {
         struct json_object *reply = manage(world, "GetVm", "{\"partition\": \"guest\"}");
         long long connections = number_at(reply, "/vm/connections");
@@ -44,46 +32,21 @@ static long long connections(void) {
         return connections;
 }
 
-static bool is_running(void) {
-        return says("/partition/running");
-}
-
-static int unheard(void) {
-        int bytes;
-        must(ioctl(guest.socket, SIOCOUTQ, &bytes));
-        return bytes;
-}
-
 /* All that the VMM said was heard, and the holder was told. */
 static void await_held(void) {
-        check(await(!unheard()));
+        check(await(!vm_unheard(&guest)));
         world_pause_ms(20);
         for (unsigned i = 0; i < 3; i++) /* turns of hvsockd */
                 check(is_running());
 }
 
 static void plug(void) {
-        char directory[PATH_MAX], path[PATH_MAX + 16];
-        world_directory(world, "guest", directory);
-        snprintf(path, sizeof path, "%s/vhost-user", directory);
-        fake_guest_start(&guest);
-        driver_plug(path);
-        driver_start();
-        check(await(is_running()));
+        vm_plug("guest");
         await_held();
 }
 
 static void begin(int type) {
-        char lines[64];
-        world = world_new();
-        snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n", FAKE_CID);
-        service_id = HV_GUID_VSOCK_TEMPLATE;
-        service_id.Data1 = PORT;
-        world_define(world, "guest", "vm", lines);
-        vm_id = *world_id(world, "guest");
-        world_write_service(world, &service_id, "Port", "");
-        world_start(world);
-        world_enter(world, "host");
+        vm_world_open("", "");
         listen_on_host(type);
         next_guest_port = GUEST_PORT;
         plug();
@@ -92,9 +55,7 @@ static void begin(int type) {
 static void end(void) {
         must(hv_close(listener));
         fake_guest_free(&guest);
-        check(await(!is_running()));
-        world->extra_descriptors = 2; /* a door, and one that asks who is alive */
-        world_end(world);
+        vm_world_close();
 }
 
 /* ---- channels ---- */

@@ -2,18 +2,14 @@
 
 /* From one VM's guest to another's, where the administrator lets siblings see each other. */
 
-#include "../vm/fake_driver.h"
 #include "base/fd.h"
 #include "test.h"
-#include "world.h"
+#include "vm_world.h"
 
-#define PORT 5000u
 #define GUEST_PORT 40000u
 #define OTHER_CID 43u
 
-static struct world *world;
 static struct fake_guest first, second;
-static GUID service_id;
 
 /* The driver's functions act on one guest at a time. */
 static struct fake_guest *acting;
@@ -26,22 +22,9 @@ static void act(struct fake_guest *as) {
         under_way = 0;
 }
 
-static bool is_running(const char *name) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"%s\"}", name);
-        bool is_running = flag_at(reply, "/partition/running");
-        json_object_put(reply);
-        return is_running;
-}
-
 static void plug(struct fake_guest *which, const char *name) {
-        char directory[PATH_MAX], path[PATH_MAX + 16];
-        world_directory(world, name, directory);
-        snprintf(path, sizeof path, "%s/vhost-user", directory);
         act(which);
-        fake_guest_start(&guest);
-        driver_plug(path);
-        driver_start();
-        check(await(is_running(name)));
+        vm_plug(name);
 }
 
 static void begin(const char *siblings) {
@@ -51,8 +34,7 @@ static void begin(const char *siblings) {
         world_define(world, "first", "vm", lines);
         snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\nSiblings=%s\n", OTHER_CID, siblings);
         world_define(world, "second", "vm", lines);
-        service_id = HV_GUID_VSOCK_TEMPLATE;
-        service_id.Data1 = PORT;
+        service_id = port_service(PORT);
         world_write_service(world, &service_id, "Port", "");
         world_start(world);
         plug(&second, "second");
@@ -64,7 +46,7 @@ static void end(void) {
         fake_guest_free(&guest);
         act(&second);
         fake_guest_free(&guest);
-        check(await(!is_running("first") && !is_running("second")));
+        check(await(!partition_is_running(world, "first") && !partition_is_running(world, "second")));
         world->extra_descriptors = 2;
         world_end(world);
 }
@@ -196,7 +178,7 @@ TEST(a_guest_that_goes_while_another_is_asked_for_it_leaves_nothing) {
         struct vsock_packet request = driver_expect(VSOCK_REQUEST);
         act(&first);
         guest.socket = fd_close(guest.socket);
-        check(await(!is_running("first")));
+        check(await(!partition_is_running(world, "first")));
         act(&second);
         driver_expect(VSOCK_RST);
         driver_send(to_first(&request, VSOCK_RESPONSE), NULL, 0);

@@ -29,6 +29,12 @@ GUID service_numbered(unsigned number) {
         return service_id;
 }
 
+GUID port_service(unsigned port) {
+        GUID service_id = HV_GUID_VSOCK_TEMPLATE;
+        service_id.Data1 = port;
+        return service_id;
+}
+
 /* The same in every world: worlds must be told apart by more than their GUIDs. */
 static GUID partition_numbered(unsigned number) {
         return (GUID){0xa0000000 + number, 0x0b0b, 0x4c0c, {0x9d, 0x0d, 0, 0, 0, 0, 0, 0x01}};

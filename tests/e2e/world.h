@@ -49,6 +49,7 @@ extern const GUID ECHO;
 #define ECHO_NAME "Echo Service"
 /* Other services: each number is a GUID, registered by nobody. */
 GUID service_numbered(unsigned number);
+GUID port_service(unsigned port); /* of a vsock port */
 
 /* Directories, a host, nothing running. */
 struct world *world_new(void);
@@ -107,6 +108,7 @@ const char *text_at(struct json_object *object, const char *pointer);
 size_t length_at(struct json_object *object, const char *pointer);
 /* A counter of a service: "channelsNow", "refused/no-listener" (0 when there was none). */
 long long service_counter(struct world *world, const GUID *service_id, const char *counter);
+bool partition_is_running(struct world *world, const char *path);
 long long partition_counter(struct world *world, const char *path, const char *counter);
 
 /* Runs build/hvsock in this world; its output goes to `ret_output`. Returns the exit code. */

@@ -185,13 +185,6 @@ static void qmp(const char *path, const char *command) {
         fclose(stream);
 }
 
-static bool is_running(struct world *world) {
-        struct json_object *reply = manage(world, "GetPartition", "{\"partition\": \"web01\"}");
-        bool is_running = flag_at(reply, "/partition/running");
-        json_object_put(reply);
-        return is_running;
-}
-
 TEST_LIMITED(a_vm_that_is_paused_keeps_what_wants_to_survive, VM_LIMIT) {
         char monitor[PATH_MAX + 64], path[PATH_MAX + 16], byte;
         const int survives = 1;
@@ -210,12 +203,12 @@ TEST_LIMITED(a_vm_that_is_paused_keeps_what_wants_to_survive, VM_LIMIT) {
                 say_and_hear(lost, i);
                 say_and_hear(kept, i);
                 qmp(path, "stop");
-                check(await(!is_running(world)));
+                check(await(!partition_is_running(world, "web01")));
                 check_equal(hv_recv(lost, &byte, 1, 0), -1);
                 check_equal(errno, ECONNRESET);
                 must(hv_close(lost));
                 qmp(path, "cont");
-                check(await(is_running(world)));
+                check(await(partition_is_running(world, "web01")));
                 say_and_hear(kept, i);
         }
         must(hv_close(kept));

@@ -24,12 +24,6 @@ void vm_require(void) {
                 test_skip("this hvsock prints no arguments for a VMM");
 }
 
-GUID port_service(unsigned port) {
-        GUID service_id = HV_GUID_VSOCK_TEMPLATE;
-        service_id.Data1 = port;
-        return service_id;
-}
-
 void vm_tell(struct world *world, const char *verb, const char *name, const char *option) {
         char output[1024];
         int status = cli(world, output, sizeof output, "vm", verb, name, option, NULL);

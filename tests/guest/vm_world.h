@@ -17,7 +17,6 @@ void vm_require(void);
 /* That, a world with the service of VM_PORT, running, and a VM in it; its VmId. */
 GUID vm_begin(struct world **ret_world, const char *name);
 
-GUID port_service(unsigned port);
 /* `hvsock vm VERB NAME OPTION`, which must succeed. */
 void vm_tell(struct world *world, const char *verb, const char *name, const char *option);
 /* Boots a VM that was added: the words of `hvsock vm args`, and then `more`. */
