@@ -45,8 +45,8 @@ bool is_running(void) {
         return partition_is_running(world, "guest");
 }
 
-int vm_unheard(const struct fake_guest *guest) {
+int vm_unheard(const struct fake_guest *vmm) {
         int bytes;
-        must(ioctl(guest->socket, SIOCOUTQ, &bytes));
+        must(ioctl(vmm->socket, SIOCOUTQ, &bytes));
         return bytes;
 }

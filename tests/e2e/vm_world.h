@@ -22,4 +22,4 @@ void vm_plug(const char *label);
 /* Whether `guest` does. */
 bool is_running(void);
 /* Bytes of what its VMM said that are not read yet. */
-int vm_unheard(const struct fake_guest *guest);
+int vm_unheard(const struct fake_guest *vmm);
