@@ -17,7 +17,7 @@
 struct probe {
         struct world *world;
         int listener_fd;            /* a datagram socket: all its connects fail, and how they do tells */
-        int connector_fds[2];       /* unnamed stream and seqpacket sockets, or -1 */
+        int connector_fds[2];       /* unnamed stream and seqpacket sockets, or -1: there while there are channels */
         uint64_t network;           /* cookie of the broker's network namespace, or 0 */
         struct list suspect_channels, suspect_listeners;
         struct list left;           /* of process.left_link */
@@ -150,8 +150,14 @@ static void channel_shell_free(struct world *world, struct channel *channel) {
         free(shell);
 }
 
+static void close_connectors(struct probe *probe) {
+        for (unsigned i = 0; i < 2; i++)
+                probe->connector_fds[i] = fd_close(probe->connector_fds[i]);
+}
+
 void channel_forget(struct world *world, struct channel *channel) {
-        world->probe->channel_count--;
+        if (--world->probe->channel_count == 0)
+                close_connectors(world->probe);
         channel_shell_free(world, channel);
         broker_closed(world->broker, channel);
 }
@@ -409,8 +415,7 @@ void probe_close(struct world *world) {
         loop_disarm(world->loop, &probe->left_timer);
         loop_disarm(world->loop, &probe->watch_timer);
         fd_close(probe->listener_fd);
-        fd_close(probe->connector_fds[0]);
-        fd_close(probe->connector_fds[1]);
+        close_connectors(probe);
         doubts_close(&probe->doubts);
         free(probe);
         world->probe = NULL;

@@ -63,6 +63,20 @@ TEST(a_guest_reaches_a_listener_of_the_host_which_sees_its_vm_id) {
         end();
 }
 
+TEST(what_asked_whether_a_channel_lives_is_closed_with_the_last_channel) {
+        SOCKADDR_HV peer;
+        begin();
+        int listener = listen_at(&HV_GUID_CHILDREN, SOCK_STREAM), fd = accept_guest(listener, VSOCK_STREAM, &peer);
+        struct json_object *channels = manage(world, "ListChannels", "{}"); /* asks after each */
+        check_equal(length_at(channels, "/channels"), 1);
+        json_object_put(channels);
+        driver_send(of_guest(VSOCK_RST, VSOCK_STREAM), NULL, 0);
+        check(await(service_counter(world, &service_id, "channelsNow") == 0));
+        must(hv_close(fd));
+        must(hv_close(listener));
+        end(); /* counts the broker's descriptors */
+}
+
 TEST(a_guests_messages_stay_messages) {
         char bytes[16];
         SOCKADDR_HV peer;

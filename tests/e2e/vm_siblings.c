@@ -47,7 +47,6 @@ static void end(void) {
         act(&second);
         fake_guest_free(&guest);
         check(await(!partition_is_running(world, "first") && !partition_is_running(world, "second")));
-        world->extra_descriptors = 2;
         world_end(world);
 }
 

@@ -22,7 +22,6 @@ void vm_world_open(const char *vm_lines, const char *service_lines) {
 
 void vm_world_close(void) {
         check(await(!is_running()));
-        world->extra_descriptors = 2; /* a door, and one that asks who is alive */
         world_end(world);
 }
 
