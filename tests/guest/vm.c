@@ -8,55 +8,40 @@
 #include <sys/socket.h>
 
 TEST_LIMITED(programs_of_the_host_and_of_a_guest_talk_both_ways, VM_LIMIT) {
-        struct world *world;
-        GUID vm_id = vm_begin(&world, "web01"), service_id = port_service(VM_PORT);
-
-        pid_t server = vm_serve(world, &service_id);
-        struct guest *guest = vm_boot(world, "web01", NULL);
-        guest_await_ready(guest);
-        guest_do(guest, "echo 2 %u stream 1 10000000", VM_PORT);
-        guest_do(guest, "echo 2 %u stream 200 100000", VM_PORT);
-        check_string(guest_do(guest, "refused 2 %u stream", VM_PORT + 1), "ECONNRESET"); /* registered by nobody */
-        guest_do(guest, "serve %u stream", VM_PORT);
-        world_enter(world, "host");
-        talk_to(&vm_id, &service_id);
+        struct vm_session session = vm_session_begin();
+        guest_do(session.guest, "echo 2 %u stream 1 10000000", VM_PORT);
+        guest_do(session.guest, "echo 2 %u stream 200 100000", VM_PORT);
+        check_string(guest_do(session.guest, "refused 2 %u stream", VM_PORT + 1), "ECONNRESET"); /* registered by nobody */
+        guest_do(session.guest, "serve %u stream", VM_PORT);
+        talk_to(&session.vm_id, &session.service_id);
         for (unsigned reboots = 0; reboots < vm_times(1); reboots++) {
-                guest_tell(guest, "reboot");
-                guest_await_ready(guest);
-                guest_do(guest, "echo 2 %u stream 3 1000000", VM_PORT);
+                guest_tell(session.guest, "reboot");
+                guest_await_ready(session.guest);
+                guest_do(session.guest, "echo 2 %u stream 3 1000000", VM_PORT);
         }
-        guest_power_off(guest);
-        vm_end_server(server);
-        world_end(world);
+        vm_session_end(&session);
 }
 
 TEST_LIMITED(a_guest_is_served_on_after_hvsockd_was_killed_in_the_middle, VM_LIMIT) {
-        struct world *world;
-        GUID vm_id = vm_begin(&world, "web01"), service_id = port_service(VM_PORT);
-        pid_t server = vm_serve(world, &service_id);
-        struct guest *guest = vm_boot(world, "web01", NULL);
-        guest_await_ready(guest);
-        guest_do(guest, "serve %u stream", VM_PORT);
-        world_enter(world, "host");
+        struct vm_session session = vm_session_begin();
+        guest_do(session.guest, "serve %u stream", VM_PORT);
         for (unsigned deaths = 0; deaths < vm_times(5); deaths++) {
-                SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = vm_id, .ServiceId = service_id};
+                SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = session.vm_id, .ServiceId = session.service_id};
                 int fd = (int)must(hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW));
                 must(hv_connect(fd, (struct sockaddr *)&address, sizeof address));
-                guest_tell(guest, "echo 2 %u stream 20 1000000000", VM_PORT);
-                check(await(service_counter(world, &service_id, "channelsNow") == 21));
+                guest_tell(session.guest, "echo 2 %u stream 20 1000000000", VM_PORT);
+                check(await(service_counter(session.world, &session.service_id, "channelsNow") == 21));
                 world_pause_ms(37 * (deaths % 8));
-                world_kill(world);
+                world_kill(session.world);
                 char byte;
                 check_errno(hv_recv(fd, &byte, 1, 0), ECONNRESET); /* while nobody serves */
                 must(hv_close(fd));
-                world_start(world);
-                check(!strncmp(guest_answer(guest), "failed", 6)); /* it is told */
-                guest_do(guest, "echo 2 %u stream 20 100000", VM_PORT);
-                talk_to(&vm_id, &service_id);
+                world_start(session.world);
+                check(!strncmp(guest_answer(session.guest), "failed", 6)); /* it is told */
+                guest_do(session.guest, "echo 2 %u stream 20 100000", VM_PORT);
+                talk_to(&session.vm_id, &session.service_id);
         }
-        guest_power_off(guest);
-        vm_end_server(server);
-        world_end(world);
+        vm_session_end(&session);
 }
 
 /* A network of two, of Unix sockets, for the suite's own orders; all that it tests is between the VMs. */

@@ -41,25 +41,18 @@ static void say_and_hear(int fd, unsigned seed) {
 
 TEST_LIMITED(two_hundred_channels_to_a_guest_and_from_it_lose_no_byte, VM_LIMIT) {
         int fds[CONNECTIONS];
-        struct world *world;
-        GUID vm_id = vm_begin(&world, "web01"), service_id = port_service(VM_PORT);
-        pid_t server = vm_serve(world, &service_id);
-        struct guest *guest = vm_boot(world, "web01", NULL);
-        guest_await_ready(guest);
-        guest_do(guest, "serve %u stream", VM_PORT);
-        world_enter(world, "host");
+        struct vm_session session = vm_session_begin();
+        guest_do(session.guest, "serve %u stream", VM_PORT);
         for (unsigned i = 0; i < CONNECTIONS; i++)
-                fds[i] = connect_guest(&vm_id, &service_id, SOCK_STREAM);
-        guest_tell(guest, "echo 2 %u stream %u 100000", VM_PORT, CONNECTIONS);
+                fds[i] = connect_guest(&session.vm_id, &session.service_id, SOCK_STREAM);
+        guest_tell(session.guest, "echo 2 %u stream %u 100000", VM_PORT, CONNECTIONS);
         for (unsigned round = 0; round < 4; round++)
                 for (unsigned i = 0; i < CONNECTIONS; i++)
                         say_and_hear(fds[i], round * CONNECTIONS + i);
-        check_string(guest_answer(guest), "ok");
+        check_string(guest_answer(session.guest), "ok");
         for (unsigned i = 0; i < CONNECTIONS; i++)
                 must(hv_close(fds[i]));
-        guest_power_off(guest);
-        vm_end_server(server);
-        world_end(world);
+        vm_session_end(&session);
 }
 
 /* A client in any language: no library, no names, a line and then bytes. */
@@ -81,29 +74,22 @@ static void talk_as_hybrid(const struct world *world, const GUID *vm_id) {
 
 TEST_LIMITED(messages_socat_and_hybrid_clients_reach_a_guest_and_socat_the_host, VM_LIMIT) {
         int fd;
-        struct world *world;
-        GUID vm_id = vm_begin(&world, "web01"), service_id = port_service(VM_PORT);
-        pid_t server = vm_serve(world, &service_id);
-        struct guest *guest = vm_boot(world, "web01", NULL);
-        guest_await_ready(guest);
-        guest_do(guest, "run echo to the host | socat -t 9 - VSOCK-CONNECT:2:%u | grep -x 'to the host'", VM_PORT);
-        guest_do(guest, "run socat VSOCK-LISTEN:%u,fork PIPE >/dev/null 2>&1 &", VM_PORT);
-        world_enter(world, "host");
-        check(await((fd = try_guest(&vm_id, &service_id, SOCK_STREAM)) >= 0)); /* it does not listen at once */
+        struct vm_session session = vm_session_begin();
+        guest_do(session.guest, "run echo to the host | socat -t 9 - VSOCK-CONNECT:2:%u | grep -x 'to the host'", VM_PORT);
+        guest_do(session.guest, "run socat VSOCK-LISTEN:%u,fork PIPE >/dev/null 2>&1 &", VM_PORT);
+        check(await((fd = try_guest(&session.vm_id, &session.service_id, SOCK_STREAM)) >= 0)); /* it does not listen at once */
         for (unsigned i = 0; i < 50; i++)
                 say_and_hear(fd, i);
         must(hv_close(fd));
-        talk_as_hybrid(world, &vm_id);
-        guest_do(guest, "run killall socat");
-        guest_do(guest, "run while grep -q '[s]ocat' /proc/[0-9]*/cmdline 2>/dev/null; do sleep 0.1; done");
-        guest_do(guest, "serve %u seqpacket", VM_PORT);
-        fd = connect_guest(&vm_id, &service_id, SOCK_SEQPACKET);
+        talk_as_hybrid(session.world, &session.vm_id);
+        guest_do(session.guest, "run killall socat");
+        guest_do(session.guest, "run while grep -q '[s]ocat' /proc/[0-9]*/cmdline 2>/dev/null; do sleep 0.1; done");
+        guest_do(session.guest, "serve %u seqpacket", VM_PORT);
+        fd = connect_guest(&session.vm_id, &session.service_id, SOCK_SEQPACKET);
         for (unsigned i = 0; i < 50; i++)
                 say_and_hear(fd, i);
         must(hv_close(fd));
-        guest_power_off(guest);
-        vm_end_server(server);
-        world_end(world);
+        vm_session_end(&session);
 }
 
 TEST_LIMITED(a_vmm_that_is_killed_in_the_middle_resets_all_and_the_next_one_is_served, VM_LIMIT) {
@@ -133,17 +119,12 @@ TEST_LIMITED(a_vmm_that_is_killed_in_the_middle_resets_all_and_the_next_one_is_s
 
 /* A gigabyte each way, where time is no matter. */
 TEST_LIMITED(much_data_goes_each_way, VM_LIMIT) {
-        struct world *world;
         uint64_t sent = 0, heard = 0, size = getenv("HVSOCK_LONG") ? MUCH : LESS;
         static uint8_t bytes[65536];
-        GUID vm_id = vm_begin(&world, "web01"), service_id = port_service(VM_PORT);
-        pid_t server = vm_serve(world, &service_id);
-        struct guest *guest = vm_boot(world, "web01", NULL);
-        guest_await_ready(guest);
-        guest_do(guest, "echo 2 %u stream 1 %llu", VM_PORT, (unsigned long long)size);
-        guest_do(guest, "serve %u stream", VM_PORT);
-        world_enter(world, "host");
-        int fd = connect_guest(&vm_id, &service_id, SOCK_STREAM);
+        struct vm_session session = vm_session_begin();
+        guest_do(session.guest, "echo 2 %u stream 1 %llu", VM_PORT, (unsigned long long)size);
+        guest_do(session.guest, "serve %u stream", VM_PORT);
+        int fd = connect_guest(&session.vm_id, &session.service_id, SOCK_STREAM);
         for (uint64_t at_sender = 0, at_receiver = 0; heard < size;) {
                 if (sent < size && sent - heard < 131072) {
                         fill_sequence(&at_sender, bytes, sizeof bytes);
@@ -157,9 +138,7 @@ TEST_LIMITED(much_data_goes_each_way, VM_LIMIT) {
                 }
         }
         must(hv_close(fd));
-        guest_power_off(guest);
-        vm_end_server(server);
-        world_end(world);
+        vm_session_end(&session);
 }
 
 /* ---- pauses ---- */

@@ -110,3 +110,19 @@ GUID vm_begin(struct world **ret_world, const char *name) {
         must(hv_guid_parse(output, &vm_id));
         return vm_id;
 }
+
+struct vm_session vm_session_begin(void) {
+        struct vm_session session = {.service_id = port_service(VM_PORT)};
+        session.vm_id = vm_begin(&session.world, "web01");
+        session.server = vm_serve(session.world, &session.service_id);
+        session.guest = vm_boot(session.world, "web01", NULL);
+        guest_await_ready(session.guest);
+        world_enter(session.world, "host");
+        return session;
+}
+
+void vm_session_end(const struct vm_session *session) {
+        guest_power_off(session->guest);
+        vm_end_server(session->server);
+        world_end(session->world);
+}

@@ -27,3 +27,13 @@ pid_t vm_serve(struct world *world, const GUID *service_id);
 void vm_end_server(pid_t server);
 /* From the host to the guest's echo server, and back. */
 void talk_to(const GUID *vm_id, const GUID *service_id);
+
+/* What most tests have: a VM whose guest is ready, and an echo server on the host, of which this process is, too. */
+struct vm_session {
+        struct world *world;
+        GUID vm_id, service_id; /* of VM_PORT */
+        pid_t server;
+        struct guest *guest;
+};
+struct vm_session vm_session_begin(void);
+void vm_session_end(const struct vm_session *session);
