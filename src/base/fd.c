@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +24,11 @@ int fd_close(int fd) {
                 errno = saved;
         }
         return -1;
+}
+
+bool socket_is_hung_up(int fd) {
+        struct pollfd end = {.fd = fd};
+        return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
 }
 
 int packet_send(int socket, const void *packet, size_t length, int fd, int flags) {

@@ -19,6 +19,9 @@ static inline void fd_closep(int *fd) { *fd = fd_close(*fd); }
 static inline void freep(void *pointer) { free(*(void **)pointer); }
 #define fd_take(fd) ({ int taken_ = (fd); (fd) = -1; taken_; })
 
+/* The peer is gone, or both ends shut down writing: what is there is all there will be. */
+bool socket_is_hung_up(int fd);
+
 /* One packet with at most one descriptor (-1: none). 0 or -errno. -EINTR, here and below, is for the caller to judge. */
 int packet_send(int socket, const void *packet, size_t length, int fd, int flags);
 struct packet_credentials {

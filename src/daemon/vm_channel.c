@@ -56,12 +56,12 @@ int vm_dial(struct vm *vm, uint64_t from_cid, uint32_t port, int socket_type, vm
         if (!vm_channel)
                 return -ENOMEM;
         int r = vm_worker_tell(vm->worker, &(struct vm_message){
-                                                 .kind = VM_CONNECT,
-                                                 .ticket = vm_channel->ticket,
-                                                 .cid = from_cid,
-                                                 .port = port,
-                                                 .type = socket_type == SOCK_STREAM ? VSOCK_STREAM : VSOCK_SEQPACKET,
-                                                 .fd = -1});
+                        .kind = VM_CONNECT,
+                        .ticket = vm_channel->ticket,
+                        .cid = from_cid,
+                        .port = port,
+                        .type = socket_type == SOCK_STREAM ? VSOCK_STREAM : VSOCK_SEQPACKET,
+                        .fd = -1});
         if (r < 0) {
                 vm_channel_free(vm_channel);
                 return r;
@@ -87,18 +87,18 @@ void vm_refuse(struct vm_channel *vm_channel) {
 void vm_give_end(struct vm_channel *vm_channel, const struct vm_end *end) {
         vm_channel->held_end = hold_end(vm_channel->vm->world, end->fd);
         (void)vm_worker_tell(vm_channel->vm->worker, &(struct vm_message){
-                                                           .kind = vm_channel->ticket % 2 ? VM_ACCEPT : VM_END,
-                                                           .ticket = vm_channel->ticket,
-                                                           .has_records = end->has_records,
-                                                           .fd = end->fd,
-                                                           .traffic = &vm_channel->traffic});
+                        .kind = vm_channel->ticket % 2 ? VM_ACCEPT : VM_END,
+                        .ticket = vm_channel->ticket,
+                        .has_records = end->has_records,
+                        .fd = end->fd,
+                        .traffic = &vm_channel->traffic});
 }
 
 void vm_channel_survives(struct vm_channel *vm_channel, bool survives) {
         (void)vm_worker_tell(vm_channel->vm->worker, &(struct vm_message){.kind = VM_SUSPEND,
-                                                                        .ticket = vm_channel->ticket,
-                                                                        .survives_pause = survives,
-                                                                        .fd = -1});
+                                                                          .ticket = vm_channel->ticket,
+                                                                          .survives_pause = survives,
+                                                                          .fd = -1});
 }
 
 void vm_suspend_told(const struct client *client, const struct wire_request *request) {

@@ -141,7 +141,7 @@ static void take_message(struct vm *vm, const struct vm_message *message) {
                         vm_asked(vm_channel, message);
                 else
                         (void)vm_worker_tell(vm->worker, &(struct vm_message){
-                                                               .kind = VM_REFUSE, .ticket = message->ticket, .fd = -1});
+                                        .kind = VM_REFUSE, .ticket = message->ticket, .fd = -1});
                 break;
         case VM_HELD:
                 vm_hold(vm, message->held);

@@ -10,7 +10,6 @@
 #include "lib/posix.h"
 #include "lib/state.h"
 #include <hvsock.h>
-#include <poll.h>
 #include <string.h>
 
 int address_take(const struct sockaddr *address, socklen_t length, SOCKADDR_HV *ret) {
@@ -35,11 +34,6 @@ int address_give(const GUID *vm_id, const GUID *service_id, struct sockaddr *ret
         memcpy(ret_address, &address, *length < sizeof address ? *length : sizeof address);
         *length = sizeof address;
         return 0;
-}
-
-bool socket_is_hung_up(int fd) {
-        struct pollfd end = {.fd = fd};
-        return poll(&end, 1, 0) == 1 && end.revents & POLLHUP;
 }
 
 int socket_is_connected(int fd) {

@@ -32,7 +32,6 @@ struct endpoint {
 int endpoint_read(int fd, struct endpoint *ret);
 
 int socket_is_connected(int fd); /* 1 or 0, also when its peer is gone */
-bool socket_is_hung_up(int fd);  /* the peer is gone, or both ends shut down writing: what is there is all there will be */
 /* SOL_SOCKET options whose value is an int. 0 or -errno. */
 int socket_option(int fd, int option, int *ret_value);
 /* SO_COOKIE: which socket this is, whatever its descriptors. 0 or -errno. */

@@ -4,6 +4,7 @@
 
 #include "lib/parked.h"
 
+#include "base/fd.h"
 #include "lib/address.h"
 #include "wire/parked.h"
 #include <errno.h>

@@ -44,13 +44,12 @@ static bool peer_left_bytes(struct receive *receive, bool *ret_is_ring, bool *re
  * a hang-up says nothing.
  */
 int receive_take_end(struct receive *receive, int error) {
-        struct pollfd peer = {.fd = receive->fd};
         bool is_ring, is_shut, are_left = error && error != ECONNRESET ? false : peer_left_bytes(receive, &is_ring, &is_shut);
         if (error && error != ECONNRESET)
                 return -error;
         if (error && is_ring && !are_left)
                 error = 0;
-        else if (!error && are_left && !is_shut && poll(&peer, 1, 0) == 1 && peer.revents & POLLHUP)
+        else if (!error && are_left && !is_shut && socket_is_hung_up(receive->fd))
                 error = ECONNRESET;
         end(receive, error ? ENDED_BY_RESET : ENDED);
         return 0;

@@ -116,12 +116,12 @@ static void guest_asks(struct vm_thread *thread, struct vsock_connection *connec
         bridge->connection = connection;
         connection->owner = bridge;
         vm_worker_say(&thread->worker, &(struct vm_message){.kind = VM_REQUEST,
-                                                .ticket = bridge->ticket,
-                                                .cid = connection->cid,
-                                                .port = connection->port,
-                                                .guest_port = connection->guest_port,
-                                                .type = connection->type,
-                                                .fd = -1});
+                                                            .ticket = bridge->ticket,
+                                                            .cid = connection->cid,
+                                                            .port = connection->port,
+                                                            .guest_port = connection->guest_port,
+                                                            .type = connection->type,
+                                                            .fd = -1});
 }
 
 /* What the guest ended before the host's end came is kept until it comes. */
@@ -149,7 +149,7 @@ static void on_event(struct device *device, struct vsock_connection *connection,
         case VSOCK_ANSWERED:
                 bridge->is_dialling = false;
                 vm_worker_say(&thread->worker, &(struct vm_message){
-                                           .kind = VM_ANSWERED, .ticket = bridge->ticket, .port = connection->port, .fd = -1});
+                                .kind = VM_ANSWERED, .ticket = bridge->ticket, .port = connection->port, .fd = -1});
                 break;
         case VSOCK_SHUT:
                 if (!bridge->has_end || bridge->over)

@@ -13,9 +13,9 @@
 
 #include "vm/thread_internal.h"
 
+#include "base/fd.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -132,14 +132,9 @@ void bridge_flush(struct device *device) {
 
 /* ---- to the guest ---- */
 
-static bool has_hung_up(const struct end *end) {
-        struct pollfd poll_fd = {.fd = end->fd};
-        return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents & POLLHUP;
-}
-
 static void application_ended(struct bridge *bridge) {
         bridge->is_sent = true;
-        if (has_hung_up(&bridge->end))
+        if (socket_is_hung_up(bridge->end.fd))
                 bridge_put_over(bridge, BRIDGE_CLOSED);
         else
                 vsock_shut(&bridge->thread->device.vsock, bridge->connection, VSOCK_SHUT_SEND);

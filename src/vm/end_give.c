@@ -7,7 +7,6 @@
 #include "base/fd.h"
 #include "ring/wait.h"
 #include <errno.h>
-#include <poll.h>
 #include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,12 +132,11 @@ static ssize_t fetch_message(struct end *end) {
 
 /* The kernel says reset where only tokens were left unread, and end where bytes in a ring were. */
 static int judge_end(struct end *end, bool is_reset) {
-        struct pollfd peer = {.fd = end->fd};
         bool is_ring = end->out.way == END_RING;
         bool are_left = is_ring && (sender_look(&end->out.ring) < 0 || sender_waiting(&end->out.ring));
         if (is_reset ? is_ring && !are_left : !are_left || end->out.is_shut)
                 return -ENODATA;
-        return is_reset || (poll(&peer, 1, 0) == 1 && peer.revents & POLLHUP) ? -ECONNRESET : -ENODATA;
+        return is_reset || socket_is_hung_up(end->fd) ? -ECONNRESET : -ENODATA;
 }
 
 /* One more token, or several, are in the socket: takes them. What is behind them is not touched. */

@@ -158,7 +158,7 @@ static void dial(struct hybrid_thread *thread, const struct vm_message *order) {
         if (!channel) {
                 error = error ? error : ENOMEM;
                 vm_worker_say(&thread->worker, &(struct vm_message){
-                                           .kind = VM_REFUSED, .ticket = order->ticket, .error = error, .fd = -1});
+                                .kind = VM_REFUSED, .ticket = order->ticket, .error = error, .fd = -1});
                 return;
         }
         channel->port = order->port;
@@ -207,13 +207,13 @@ int hybrid_channel_ask(struct hybrid_thread *thread, uint32_t port, int stream_f
         channel->stage = HYBRID_WAITING;
         channel->is_asked = true;
         vm_worker_say(&thread->worker, &(struct vm_message){
-                                   .kind = VM_REQUEST,
-                                   .ticket = channel->ticket,
-                                   .cid = VSOCK_CID_HOST,
-                                   .port = port,
-                                   .type = VSOCK_STREAM,
-                                   .fd = -1,
-                           });
+                        .kind = VM_REQUEST,
+                        .ticket = channel->ticket,
+                        .cid = VSOCK_CID_HOST,
+                        .port = port,
+                        .type = VSOCK_STREAM,
+                        .fd = -1,
+                        });
         return 0;
 }
 

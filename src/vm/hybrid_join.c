@@ -11,13 +11,7 @@
 
 #include "base/fd.h"
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
-
-static bool has_hung_up(int fd) {
-        struct pollfd poll_fd = {.fd = fd};
-        return poll(&poll_fd, 1, 0) == 1 && poll_fd.revents & POLLHUP;
-}
 
 /* ---- to the guest ---- */
 
@@ -38,7 +32,7 @@ static size_t send_to_guest(struct hybrid_channel *channel, const uint8_t *bytes
 
 static void application_ended(struct hybrid_channel *channel) {
         channel->is_sent = true;
-        if (has_hung_up(channel->end.fd))
+        if (socket_is_hung_up(channel->end.fd))
                 hybrid_channel_put_over(channel, HYBRID_CLOSED);
         else
                 (void)shutdown(channel->stream_fd, SHUT_WR);
@@ -111,7 +105,7 @@ static size_t take_from_guest(struct hybrid_channel *channel, const struct iovec
 /* Closed, or the VMM is gone, or only half of it is shut. */
 static void guest_ended(struct hybrid_channel *channel) {
         channel->is_received = true;
-        if (has_hung_up(channel->stream_fd))
+        if (socket_is_hung_up(channel->stream_fd))
                 return;
         end_shut_sending(&channel->end);
 }
@@ -158,14 +152,14 @@ static bool move_from_guest(struct hybrid_channel *channel) {
 
 /* The VMM's stream is closed, and all that came is with the application. */
 static bool is_in_doubt(const struct hybrid_channel *channel) {
-        return channel->is_received && backlog_is_empty(&channel->from_guest) && has_hung_up(channel->stream_fd);
+        return channel->is_received && backlog_is_empty(&channel->from_guest) && socket_is_hung_up(channel->stream_fd);
 }
 
 bool hybrid_move(struct hybrid_channel *channel) {
         bool goes_on = move_to_guest(channel);
         if (!channel->over)
                 goes_on = move_from_guest(channel) || goes_on;
-        if (!channel->over && channel->is_sent && has_hung_up(channel->end.fd))
+        if (!channel->over && channel->is_sent && socket_is_hung_up(channel->end.fd))
                 hybrid_channel_put_over(channel, HYBRID_CLOSED);
         if (channel->over)
                 return false;
