@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * Sources that were written for Windows, as somebody else builds them: with the
+ * compiler and `pkg-config --cflags --libs hvsock-winsock`, as C and as C++, and
+ * without a warning. $HVSOCK_SOURCE/tests/winsock/sources has them.
+ */
+
+#include "cli/shell.h"
+
+#include "test.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WARNINGS "-Wall -Wextra -Werror"
+
+static char directory[PATH_MAX]; /* of this test's programs */
+
+static void begin(void) {
+        const char *build = getenv("HVSOCK_BUILD");
+        char path[PATH_MAX];
+        check(build && getenv("HVSOCK_SOURCE"));
+        snprintf(path, sizeof path, "%s/meson-uninstalled", build);
+        setenv("PKG_CONFIG_PATH", path, 1);
+        setenv("LD_LIBRARY_PATH", build, 1);
+        if (sh("command -v pkg-config")->code)
+                test_skip("pkg-config is not installed");
+        strcpy(directory, sh_text("mktemp -d"));
+}
+
+static void end(void) {
+        sh_text("rm -r %s", directory);
+}
+
+/* sources/NAME.c becomes the program NAME. `compiler` is "cc" or "c++" with its options. */
+static void build(const char *compiler, const char *name) {
+        sh_text("%s " WARNINGS " %s $HVSOCK_SOURCE/tests/winsock/sources/%s.c -o %s/%s "
+                "$(pkg-config --cflags --libs hvsock-winsock)",
+                compiler, strncmp(compiler, "c++", 3) ? "" : "-x c++", name, directory, name);
+}
+
+static void require_cxx(void) {
+        if (sh("command -v c++")->code)
+                test_skip("there is no C++ compiler");
+}
+
+/* What a client that dials `dialled` in one partition gets from a server that is bound to `bound` in another. */
+static const struct outcome *meet(const char *server, const char *bound, const char *client, const char *dialled) {
+        return sh("cd %s && rm -f said && { %s ./tutorial_server %s >said & } && "
+                  "until grep -q listening said; do kill -0 $! || exit 9; sleep 0.01; done; "
+                  "%s ./tutorial_client %s 'hello, host'; code=$?; "
+                  "test $code = 0 && wait $! && exit 0; kill $!; wait $!; exit $code",
+                  directory, server, bound, client, dialled);
+}
+
+static void check_meet(const char *server, const char *bound, const char *client, const char *dialled) {
+        const struct outcome *outcome = meet(server, bound, client, dialled);
+        check_equal(outcome->code, 0);
+        check_string(outcome->out, "hello, host\n");
+}
+
+#define ON_HOST ""
+#define IN_VM "hvsock run web01 --"
+#define WEB01 "11111111-2222-3333-4444-555555555555"
+
+static void check_tutorial(const char *compiler) {
+        struct sandbox sandbox;
+        begin();
+        build(compiler, "tutorial_server");
+        build(compiler, "tutorial_client");
+        sandbox_open(&sandbox, "--vm web01=" WEB01 " --service 3049197c-9a4e-4fbf-9367-97f792f16994='HV Socket Demo'");
+
+        check_meet(ON_HOST, "HV_GUID_ZERO", IN_VM, "HV_GUID_PARENT");
+        check_meet(ON_HOST, "HV_GUID_WILDCARD", IN_VM, "HV_GUID_PARENT");
+        check_meet(ON_HOST, "HV_GUID_CHILDREN", IN_VM, "HV_GUID_PARENT");
+        check_meet(ON_HOST, WEB01, IN_VM, "HV_GUID_PARENT");
+        check_meet(IN_VM, "HV_GUID_PARENT", ON_HOST, WEB01);
+        check_meet(IN_VM, "HV_GUID_WILDCARD", ON_HOST, WEB01);
+        check_meet(IN_VM, "HV_GUID_LOOPBACK", IN_VM, "HV_GUID_LOOPBACK");
+        check_meet(ON_HOST, "HV_GUID_LOOPBACK", ON_HOST, "HV_GUID_LOOPBACK");
+
+        static const char *const never[] = {"HV_GUID_ZERO", "HV_GUID_WILDCARD", "HV_GUID_CHILDREN", "HV_GUID_BROADCAST"};
+        for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+                check_equal(meet(ON_HOST, "HV_GUID_WILDCARD", IN_VM, never[i])->code, 1);
+                check_string(sh("cd %s && ./tutorial_client %s x", directory, never[i])->err, "connect: 10049\n");
+        }
+        check_string(sh("%s/tutorial_server HV_GUID_BROADCAST", directory)->err, "bind: 10049\n");
+        check_string(sh("%s/tutorial_server HV_GUID_PARENT", directory)->err, "bind: 10049\n");
+        check_string(sh("%s/tutorial_client HV_GUID_PARENT x", directory)->err, "connect: 10049\n");
+        check_string(sh("hvsock run web01 -- %s/tutorial_client HV_GUID_PARENT x", directory)->err, "connect: 10061\n");
+
+        sandbox_close(&sandbox);
+        end();
+}
+
+TEST(the_tutorials_server_and_client_talk_as_c) {
+        check_tutorial("cc");
+}
+
+TEST(the_tutorials_server_and_client_talk_as_cxx) {
+        require_cxx();
+        check_tutorial("c++");
+}
