@@ -103,3 +103,39 @@ TEST(the_tutorials_server_and_client_talk_as_cxx) {
         require_cxx();
         check_tutorial("c++");
 }
+
+/* ---- headers ---- */
+
+#define ORDERS 8
+
+static const char *const ways_of_c[] = {"-std=gnu17", "-std=c99", "-std=c11 -O2 -D_FORTIFY_SOURCE=2", "-Wpedantic -Wshadow -Wundef"};
+static const char *const ways_of_cxx[] = {"-std=c++17", "-std=gnu++20 -O2 -D_FORTIFY_SOURCE=2", "-std=c++11 -Wpedantic -Wshadow -Wundef"};
+
+static void check_orders(const char *compiler, const char *const *ways, size_t count) {
+        static const int set_sizes[] = {0, 64, 64, 64, 1024, 512, 64, 64, 64};
+        char command[256];
+        begin();
+        for (int order = 1; order <= ORDERS; order++)
+                for (size_t i = 0; i < count; i++) {
+                        snprintf(command, sizeof command, "%s %s -DORDER=%d -DSETSIZE=%d", compiler, ways[i], order, set_sizes[order]);
+                        build(command, "orders");
+                        sh_text("%s/orders", directory);
+                }
+        end();
+}
+
+TEST(headers_go_together_in_any_order_in_c) {
+        check_orders("cc", ways_of_c, sizeof ways_of_c / sizeof *ways_of_c);
+}
+
+TEST(headers_go_together_in_any_order_in_cxx) {
+        require_cxx();
+        check_orders("c++", ways_of_cxx, sizeof ways_of_cxx / sizeof *ways_of_cxx);
+}
+
+TEST(headers_go_together_in_any_order_with_clang) {
+        static const char *const way = "";
+        if (sh("command -v clang")->code)
+                test_skip("clang is not installed");
+        check_orders("clang", &way, 1);
+}
