@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# What programs link against: the exported names and their versions, the soname,
-# what the library needs, and that libhvsock.a leaves every other name free.
+# What programs link against: the exported names and their versions, the sonames,
+# what the libraries need, and that libhvsock.a leaves every other name free.
 #
 #     abi.sh BUILD SOURCE COMPILER...
 set -u
@@ -27,29 +27,37 @@ verdict() {
         fi
 }
 
-symbols="$source/tests/abi/libhvsock.symbols"
-sed 's/ .*//' "$symbols" >"$scratch/names"
+echo 1..11
 
-echo 1..6
+# check_library NAME NEEDED: of libNAME.so and libNAME.a; the names that its headers declare are in $scratch/declared.
+check_library() {
+        symbols="$source/tests/abi/$1.symbols"
+        sed 's/ .*//' "$symbols" >"$scratch/names"
 
-nm -D --defined-only "$build/libhvsock.so" | sed -n 's/.* [TDB] \(.*\)@@\(.*\)/\1 \2/p' | sort >"$scratch/exported"
-diff "$symbols" "$scratch/exported" >"$scratch/said" 2>&1
-verdict the_shared_library_exports_the_names_on_the_list_and_no_others
+        nm -D --defined-only "$build/$1.so" | sed -n 's/.* [TDB] \(.*\)@@\(.*\)/\1 \2/p' | sort >"$scratch/exported"
+        diff "$symbols" "$scratch/exported" >"$scratch/said" 2>&1
+        verdict "$1.so_exports_the_names_on_the_list_and_no_others"
 
-nm --defined-only --extern-only "$build/libhvsock.a" | sed -n 's/^[0-9a-f]* [A-Z] //p' | sort >"$scratch/global"
-diff "$scratch/names" "$scratch/global" >"$scratch/said" 2>&1
-verdict the_static_library_has_those_names_and_no_other_global_ones
+        nm --defined-only --extern-only "$build/$1.a" | sed -n 's/^[0-9a-f]* [A-Z] //p' | sort >"$scratch/global"
+        diff "$scratch/names" "$scratch/global" >"$scratch/said" 2>&1
+        verdict "$1.a_has_those_names_and_no_other_global_ones"
+
+        diff "$scratch/names" "$scratch/declared" >"$scratch/said" 2>&1
+        verdict "the_headers_of_$1_declare_those_names"
+
+        readelf -d "$build/$1.so" >"$scratch/said"
+        grep -q "SONAME.*\[$1\.so\.0\]" "$scratch/said"
+        verdict "the_soname_is_$1.so.0"
+
+        test "$(sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' "$scratch/said" | grep -v '^ld-linux' | xargs)" = "$2"
+        verdict "$1.so_needs_$(echo "$2" | tr ' ' _)_alone"
+}
 
 sed -n 's/.*\b\(hv_[a-z0-9_]*\)(.*/\1/p' "$source/include/hvsock.h" | sort -u >"$scratch/declared"
-diff "$scratch/names" "$scratch/declared" >"$scratch/said" 2>&1
-verdict the_header_declares_those_names
+check_library libhvsock libc.so.6
 
-readelf -d "$build/libhvsock.so" >"$scratch/said"
-grep -q 'SONAME.*\[libhvsock\.so\.0\]' "$scratch/said"
-verdict the_soname_is_libhvsock_so_0
-
-test "$(sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' "$scratch/said" | grep -v '^ld-linux')" = libc.so.6
-verdict the_shared_library_needs_libc_alone
+cat "$source"/include/winsock/*.h | sed -n 's/.*\bHVSOCK_WINSOCK_NAME(\([A-Za-z0-9]*\));.*/hvsock_winsock_\1/p' | sort >"$scratch/declared"
+check_library libhvsock-winsock 'libhvsock.so.0 libc.so.6'
 
 # A program that has names of its own like those inside the library.
 cat >"$scratch/program.c" <<'END'

@@ -3,7 +3,7 @@
 """install.py SOURCE BUILD: what `make install` leaves is whole, and needs nothing of the build.
 
 Installs into a directory of its own (DESTDIR), looks at what is there, and
-builds the tutorial's server against it alone. Output is TAP.
+builds servers against it alone. Output is TAP.
 """
 
 import os
@@ -39,6 +39,8 @@ def every_call_has_a_manual_page(root):
 def what_others_build_on_is_there(root):
     wanted = ["bin/hvsock", "sbin/hvsockd", "include/hvsock.h", "include/hvsocket.h", "libhvsock.so", "libhvsock.a",
               "pkgconfig/libhvsock.pc", "system/hvsockd.service", "user/hvsockd.service", "sysusers.d/hvsock.conf",
+              "include/hvsock-winsock/winsock2.h", "hvsock-winsock/sys/select.h", "libhvsock-winsock.so",
+              "libhvsock-winsock.a", "pkgconfig/hvsock-winsock.pc",
               "bash-completion/completions/hvsock", "zsh/site-functions/_hvsock",
               "fish/vendor_completions.d/hvsock.fish", "varlink/io.hvsock.varlink", "doc/hvsock/echo_server.c",
               "doc/hvsock/LICENSE"]
@@ -62,12 +64,14 @@ def nothing_names_the_build_or_the_source(root):
 def a_program_builds_against_it(root):
     if not shutil.which("pkg-config") or not shutil.which("cc"):
         return "SKIP pkg-config or cc is not installed"
-    pc = installed(root, "pkgconfig/libhvsock.pc")
-    environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(root)}
-    for extra in ([], ["--static"]):
-        flags = run("pkg-config", "--cflags", "--libs", *extra, "libhvsock", env=environment).split()
-        run("cc", "-Werror", str(installed(root, "doc/hvsock/echo_server.c")), *flags, *(["-static"] if extra else []),
-            "-o", str(root / "echo_server"), env=environment)
+    windows = SOURCE / "tests/winsock/sources/tutorial_server.c"
+    for package, program in ("libhvsock", installed(root, "doc/hvsock/echo_server.c")), ("hvsock-winsock", windows):
+        pc = installed(root, f"pkgconfig/{package}.pc")
+        environment = {**os.environ, "PKG_CONFIG_PATH": str(pc.parent), "PKG_CONFIG_SYSROOT_DIR": str(root)}
+        for extra in ([], ["--static"]):
+            flags = run("pkg-config", "--cflags", "--libs", *extra, package, env=environment).split()
+            run("cc", "-Werror", str(program), *flags, *(["-static"] if extra else []),
+                "-o", str(root / "program"), env=environment)
     return []
 
 
