@@ -139,3 +139,35 @@ TEST(headers_go_together_in_any_order_with_clang) {
                 test_skip("clang is not installed");
         check_orders("clang", &way, 1);
 }
+
+static void check_guids(const char *compiler, const char *language) {
+        char command[2 * PATH_MAX + 64];
+        begin();
+        for (int part = 2; part <= 3; part++)
+                sh_text("%s " WARNINGS " -DPART=%d %s -c $HVSOCK_SOURCE/tests/winsock/sources/guids.c -o %s/%d.o "
+                        "$(pkg-config --cflags hvsock-winsock)",
+                        compiler, part, language, directory, part);
+        snprintf(command, sizeof command, "%s %s/2.o %s/3.o -DPART=1", compiler, directory, directory);
+        build(command, "guids");
+        sh_text("%s/guids", directory);
+        end();
+}
+
+TEST(a_guid_that_several_files_define_is_one_guid) {
+        check_guids("cc", "");
+        require_cxx();
+        check_guids("c++", "-x c++");
+}
+
+/* MinGW's headers lack AF_HYPERV. */
+TEST(the_same_sources_build_for_windows) {
+        static const char *const names[] = {"tutorial_server", "tutorial_client", "orders"};
+        if (sh("command -v x86_64-w64-mingw32-gcc")->code)
+                test_skip("x86_64-w64-mingw32-gcc is not installed");
+        begin();
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+                sh_text("x86_64-w64-mingw32-gcc -DAF_HYPERV=34 -DORDER=1 -DSETSIZE=64 -o %s/%s.exe "
+                        "$HVSOCK_SOURCE/tests/winsock/sources/%s.c -lws2_32 -lrpcrt4 -lole32",
+                        directory, names[i], names[i]);
+        end();
+}
