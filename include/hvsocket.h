@@ -10,7 +10,8 @@
  * linking: the well-known GUIDs are constants of each translation unit.
  *
  * On Linux 34 is also AF_ISDN, and the kernel knows no AF_HYPERV: these
- * addresses go to the hv_*() calls, never to socket(2) and its relatives.
+ * addresses go to the hv_*() calls, or to Winsock's of <winsock2.h> that comes with
+ * hvsock, never to socket(2) and its relatives.
  */
 
 #include <stdint.h>
@@ -37,7 +38,8 @@ typedef uint16_t HV_ADDRESS_FAMILY;
 
 /*
  * Socket options. Windows gives them the level HV_PROTOCOL_RAW, which on Linux
- * is SOL_SOCKET; the hv_*() calls take them at SOL_HVSOCKET (see <hvsock.h>).
+ * is SOL_SOCKET; the hv_*() calls take them at SOL_HVSOCKET (see <hvsock.h>), and
+ * only Winsock's at HV_PROTOCOL_RAW.
  * Each value is a 32-bit unsigned integer.
  */
 #define HVSOCKET_CONNECT_TIMEOUT 0x01    /* milliseconds */

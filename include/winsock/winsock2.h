@@ -41,6 +41,7 @@
 #ifndef _SYS_SOCKET_H
 #define HVSOCK_WINSOCK_IS_FIRST
 #include <hvsock_names_on.h>
+#define poll hvsock_winsock_poll /* which no source for Windows means */
 #endif
 #include <arpa/inet.h>
 #include <asm/ioctls.h>
@@ -49,9 +50,9 @@
 #include <poll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #ifdef HVSOCK_WINSOCK_IS_FIRST
 #undef HVSOCK_WINSOCK_IS_FIRST
+#undef poll
 #include <hvsock_names_off.h>
 #else
 #include <hvsock_names_on.h>

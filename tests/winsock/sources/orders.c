@@ -114,6 +114,15 @@ int bind(
 );
 #endif
 
+#if ORDER < 6 /* names that are free on Windows */
+static int poll(SOCKET s) {
+        return s != INVALID_SOCKET;
+}
+#endif
+#if ORDER < 6 && !defined __cplusplus && !defined _WIN32 /* MinGW has it */
+int gettimeofday(struct timeval *now, int *zone);
+#endif
+
 static int close_all(fd_set *set) {
         int closed = 0;
         for (u_int i = 0; i < set->fd_count; i++)
@@ -140,6 +149,10 @@ int main(void) {
         if (setsockopt(hyperv, HV_PROTOCOL_RAW, HVSOCKET_CONNECT_TIMEOUT, (const char *)&timeout, sizeof timeout) == SOCKET_ERROR ||
             setsockopt(other, SOL_SOCKET, SO_RCVTIMEO, (const char *)&timeout, sizeof timeout) == SOCKET_ERROR)
                 return 3;
+#if ORDER < 6
+        if (!poll(hyperv))
+                return 12;
+#endif
         if (ioctlsocket(hyperv, FIONBIO, &mode) == SOCKET_ERROR || ioctlsocket(hyperv, FIONREAD, &bytes) == SOCKET_ERROR || bytes)
                 return 4;
 
