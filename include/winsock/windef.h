@@ -37,6 +37,10 @@
 #define VOID void
 #define __cdecl
 #define __stdcall
+#define __int8 char
+#define __int16 short
+#define __int32 int
+#define __int64 long long
 #define _In_
 #define _In_opt_
 #define _Out_

@@ -5,6 +5,7 @@
 /* What <windows.h> gives that sources which use sockets need: the types, GUIDs and their texts, and the last error. */
 
 #include <guiddef.h>
+#include <stdlib.h> /* as Windows compilers' headers do */
 #include <windef.h>
 #ifndef WIN32_LEAN_AND_MEAN
 #include <objbase.h>
