@@ -22,6 +22,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#define CLOGGED_LOOK_MS 20
+#define CLOGGED_LOOKS_MAX 500u
 #define OVERFLOW_ID 65534u /* what the kernel shows for an id that does not map */
 
 struct clients {
@@ -91,6 +93,7 @@ static void client_close(struct client *client, bool drained) {
         if (client->parked)
                 vm_connect_abandon(client->parked);
         vm_parked_leave(client);
+        loop_disarm(world->loop, &client->look);
         loop_remove(world->loop, &client->source);
         if (drained)
                 fd_close(fd);
@@ -123,8 +126,6 @@ static bool client_is_same(struct client *client, const struct packet_credential
 static int client_serve(struct client *client) {
         struct stranger_packet packet;
         struct wire_request request;
-        if (discard_is_clogged(&client->stranger))
-                return -EBUSY;
         watchdog_guard(); /* without a free descriptor the kernel closes what came within this call */
         int r = stranger_receive(client->source.fd, &packet);
         if (!r && !client_is_same(client, &packet.credentials))
@@ -138,10 +139,38 @@ static int client_serve(struct client *client) {
         return r == -ENOSYS ? request_unknown(client, &request.header) : r;
 }
 
+/* Whoever sends descriptors faster than they are closed waits for that, and not for ever. */
+static int client_pause(struct client *client) {
+        struct loop *loop = client->world->loop;
+        if (client->looks++ >= CLOGGED_LOOKS_MAX)
+                return -EBUSY;
+        loop_arm(loop, &client->look, CLOGGED_LOOK_MS);
+        return loop_modify(loop, &client->source, 0);
+}
+
+static int client_look(struct timer *timer) {
+        struct client *client = container_of(timer, struct client, look);
+        int r;
+        if (discard_is_clogged(&client->stranger)) {
+                r = client_pause(client);
+        } else {
+                client->looks = 0;
+                r = loop_modify(client->world->loop, &client->source, EPOLLIN);
+        }
+        if (r < 0)
+                client_close(client, false);
+        return 0;
+}
+
 static int client_dispatch(struct source *source, uint32_t events) {
         struct client *client = container_of(source, struct client, source);
-        if (client->parked) {
+        if (client->parked || client->looks) {
                 if (events & (EPOLLHUP | EPOLLERR))
+                        client_close(client, false);
+                return 0;
+        }
+        if (discard_is_clogged(&client->stranger)) {
+                if (client_pause(client) < 0)
                         client_close(client, false);
                 return 0;
         }
@@ -195,6 +224,7 @@ int client_new(struct world *world, struct partition *partition, int fd, struct 
                 return r;
 
         client->source = (struct source){.dispatch = client_dispatch, .fd = -1};
+        client->look = (struct timer){.expire = client_look};
         client->world = world;
         client->caller = (struct caller){
                 .partition = partition,

@@ -42,6 +42,8 @@ struct client {
         struct stranger stranger; /* who answers for it */
         struct parked *parked;  /* vm_connect.c: a guest is asked in its name; it is not heard until then */
         struct verdict refusal; /* over a quota: the answer to its first request */
+        struct timer look;      /* clients.c: what it sent is being closed, and it is not heard until then */
+        unsigned looks;
         uint64_t network;       /* cookie of its network namespace: its abstract names are there */
         bool heard;
         uint32_t heard_uid, heard_gid; /* of its first message: real ids, where `caller` has effective ones */

@@ -12,7 +12,7 @@
  * and so are never stuck, and the rest. Each descriptor is charged to the
  * stranger who sent it. No stranger has more than DISCARD_THREADS_PER_STRANGER
  * threads of a lane, and one with DISCARD_PER_STRANGER descriptors unclosed is
- * not served until they are.
+ * not served until they are: it may only be that the threads had no processor yet.
  */
 
 #include "daemon/stranger.h"

@@ -5,6 +5,7 @@
 #include "bare_world.h"
 #include "base/fd.h"
 #include "base/guid.h"
+#include "daemon/discard.h"
 #include "daemon/doubt.h"
 #include "daemon/watchdog.h"
 #include "lingering.h"
@@ -94,6 +95,31 @@ static void push_three(int client) {
 
 TEST(more_descriptors_than_one_do_not_make_the_loop_wait) {
         check_never_waits(push_three);
+}
+
+TEST(who_sends_descriptors_faster_than_they_are_closed_is_served_again_when_they_are) {
+        uint8_t packet[WIRE_PACKET_MAX];
+        struct wire_request ring = request_of(WIRE_RING), hello = request_of(WIRE_HELLO);
+        struct wire_reply reply;
+        raise_descriptor_limit();
+        bare_new(&world);
+        bare_start(&world);
+        int client = bare_client(&world);
+        ring.socket_type = SOCK_STREAM;
+        size_t length = wire_encode_request(&ring, packet);
+        const int room = 1 << 20;
+        must(setsockopt(client, SOL_SOCKET, SO_SNDBUF, &room, sizeof room));
+        must(kill(world.broker, SIGSTOP));
+        while (deaf_count < DISCARD_PER_STRANGER + 40)
+                send_deaf(client, packet, length, 1);
+        tell(client, &hello, -1);
+        must(kill(world.broker, SIGCONT));
+        hear(client, &reply);
+        check_equal(reply.error, 0);
+        while (deaf_count)
+                fd_close(deaf[--deaf_count]);
+        fd_close(client);
+        bare_end(&world);
 }
 
 static void push_behind_garbage(int client) {
