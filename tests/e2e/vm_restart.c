@@ -18,13 +18,6 @@
 static int listener;
 static uint32_t next_guest_port;
 
-static void listen_on_host(int type) {
-        SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = HV_GUID_CHILDREN, .ServiceId = service_id};
-        listener = (int)must(hv_socket(AF_HYPERV, type, HV_PROTOCOL_RAW));
-        must(hv_bind(listener, (struct sockaddr *)&address, sizeof address));
-        must(hv_listen(listener, 8));
-}
-
 static long long connections(void) {
         struct json_object *reply = manage(world, "GetVm", "{\"partition\": \"guest\"}");
         long long connections = number_at(reply, "/vm/connections");
@@ -47,7 +40,7 @@ static void plug(void) {
 
 static void begin(int type) {
         vm_world_open("", "");
-        listen_on_host(type);
+        listener = vm_listen(type);
         next_guest_port = GUEST_PORT;
         plug();
 }
@@ -66,11 +59,7 @@ static enum vsock_type guest_type(int type) {
 
 /* The guest connects, and an application accepts. */
 static int from_guest(int type) {
-        driver_send(driver_packet(PORT, next_guest_port, VSOCK_REQUEST, guest_type(type)), NULL, 0);
-        int fd = (int)must(hv_accept(listener, NULL, NULL));
-        check_equal(driver_expect(VSOCK_RESPONSE).target_port, next_guest_port);
-        next_guest_port++;
-        return fd;
+        return vm_accept(listener, next_guest_port++, type);
 }
 
 static long connect_to_guest(void *argument) {
@@ -276,33 +265,8 @@ TEST(traffic_that_is_cut_off_is_a_reset_on_both_sides) {
 
 /* ---- without a holder ---- */
 
-/* The one that became this process' child when who started it ended. */
-static pid_t holder(void) {
-        char path[64];
-        int pid, found = 0;
-        snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
-        FILE *children = fopen(path, "re");
-        check(children);
-        while (fscanf(children, "%d", &pid) == 1) {
-                char name[64] = "";
-                snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
-                FILE *line = fopen(path, "re");
-                if (line && fread(name, 1, sizeof name - 1, line) > 8 && !strcmp(name + strlen(name) + 1, "--hold"))
-                        found = pid;
-                if (line)
-                        fclose(line);
-        }
-        fclose(children);
-        return found;
-}
-
-static pid_t await_holder(void) {
-        check(await(holder()));
-        return holder();
-}
-
 static void kill_holder(void) {
-        pid_t pid = await_holder();
+        pid_t pid = vm_holder();
         must(kill(pid, SIGKILL));
         check_equal(must(waitpid(pid, NULL, 0)), pid);
 }
@@ -339,9 +303,9 @@ TEST(a_holder_that_dies_is_replaced) {
         begin(SOCK_STREAM);
         uint32_t port;
         int before = to_guest(SOCK_STREAM, &port);
-        pid_t first = await_holder();
+        pid_t first = vm_holder();
         kill_holder();
-        check(await(holder() && holder() != first));
+        check(await(vm_holder() != first));
         world_pause_ms(50);
         int fd = to_guest(SOCK_STREAM, &port);
         world_pause_ms(20);
@@ -359,7 +323,7 @@ TEST(a_holder_that_does_not_keep_up_holds_up_nobody) {
         int fds[CROWD];
         uint32_t first;
         begin(SOCK_STREAM);
-        pid_t pid = await_holder();
+        pid_t pid = vm_holder();
         must(kill(pid, SIGSTOP));
         for (unsigned rounds = 0; rounds < 4; rounds++) { /* more than the socket to it takes */
                 first = next_guest_port;
@@ -405,14 +369,14 @@ TEST(a_channel_whose_close_waits_does_not_hold_up_the_successor) {
 TEST(a_holder_ends_with_the_last_vm) {
         begin(SOCK_STREAM);
         world_kill(world);
-        pid_t pid = await_holder();
+        pid_t pid = vm_holder();
         fake_guest_free(&guest);
         check_equal(await_child(pid), 0);
         world_start(world);
         check(!is_running());
         plug();
         check_served(SOCK_STREAM);
-        pid = await_holder();
+        pid = vm_holder();
         fake_guest_free(&guest);
         check_equal(await_child(pid), 0);
         end();

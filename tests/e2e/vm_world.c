@@ -4,6 +4,7 @@
 #include "test.h"
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 struct world *world;
 GUID vm_id, service_id;
@@ -48,4 +49,44 @@ int vm_unheard(const struct fake_guest *vmm) {
         int bytes;
         must(ioctl(vmm->socket, SIOCOUTQ, &bytes));
         return bytes;
+}
+
+int vm_listen(int type) {
+        SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = HV_GUID_CHILDREN, .ServiceId = service_id};
+        int fd = (int)must(hv_socket(AF_HYPERV, type, HV_PROTOCOL_RAW));
+        must(hv_bind(fd, (struct sockaddr *)&address, sizeof address));
+        must(hv_listen(fd, 8));
+        return fd;
+}
+
+int vm_accept(int listener, uint32_t guest_port, int type) {
+        enum vsock_type guest_type = type == SOCK_STREAM ? VSOCK_STREAM : VSOCK_SEQPACKET;
+        driver_send(driver_packet(PORT, guest_port, VSOCK_REQUEST, guest_type), NULL, 0);
+        int fd = (int)must(hv_accept(listener, NULL, NULL));
+        check_equal(driver_expect(VSOCK_RESPONSE).target_port, guest_port);
+        return fd;
+}
+
+static pid_t find_holder(void) {
+        char path[64];
+        int pid, found = 0;
+        snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+        FILE *children = fopen(path, "re");
+        check(children);
+        while (fscanf(children, "%d", &pid) == 1) {
+                char name[64] = "";
+                snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+                FILE *line = fopen(path, "re");
+                if (line && fread(name, 1, sizeof name - 1, line) > 8 && !strcmp(name + strlen(name) + 1, "--hold"))
+                        found = pid;
+                if (line)
+                        fclose(line);
+        }
+        fclose(children);
+        return found;
+}
+
+pid_t vm_holder(void) {
+        check(await(find_holder()));
+        return find_holder();
 }

@@ -23,3 +23,11 @@ void vm_plug(const char *label);
 bool is_running(void);
 /* Bytes of what its VMM said that are not read yet. */
 int vm_unheard(const struct fake_guest *vmm);
+
+/* A listener of the host for guests at PORT. */
+int vm_listen(int type);
+/* The guest connects to it from this port. */
+int vm_accept(int listener, uint32_t guest_port, int type);
+
+/* Waits for the process that holds what VMs have: the test's child, since who started it ended. */
+pid_t vm_holder(void);
