@@ -154,6 +154,12 @@ static ssize_t take_record_byte(struct bridge *bridge, const struct iovec *piece
         return size;
 }
 
+/* A message that the guest never has room for would wait for ever. */
+static bool message_fits(const struct bridge *bridge) {
+        uint32_t length = bridge->end.in.length - bridge->has_records;
+        return length <= VSOCK_MESSAGE_MAX && length <= bridge->connection->guest_buffer;
+}
+
 ssize_t bridge_give(struct device *device, const struct vsock_wanted *wanted, const struct iovec *pieces,
                        unsigned count, uint32_t *ret_flags, bool *ret_has_more) {
         struct bridge *bridge = wanted->connection->owner;
@@ -169,6 +175,8 @@ ssize_t bridge_give(struct device *device, const struct vsock_wanted *wanted, co
                 list_append(&bridge->thread->awake, &bridge->awake_link);
         if (is_ring != atomic_load_explicit(&bridge->traffic->is_ring_to_guest, memory_order_relaxed))
                 atomic_store_explicit(&bridge->traffic->is_ring_to_guest, is_ring, memory_order_relaxed);
+        if (size >= 0 && bridge->end.type == SOCK_SEQPACKET && !message_fits(bridge))
+                size = -EMSGSIZE;
         if (size >= 0) {
                 *ret_flags = is_whole ? VSOCK_END_OF_MESSAGE : 0;
                 if (bridge->has_records)

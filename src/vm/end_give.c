@@ -97,6 +97,8 @@ static ssize_t receive(struct end *end, struct iovec *pieces, unsigned count, bo
         if (message.msg_controllen || message.msg_flags & MSG_CTRUNC) {
                 enum end_way before = end->in.way;
                 length = judge(end, &message, length);
+                if (message.msg_flags & MSG_TRUNC)
+                        return end->in.ending = -ECONNRESET;
                 bool is_mark = end->in.ending || (before == END_OFFERED && end->in.way == END_RING);
                 *ret_is_data = length > 0 || !is_mark;
                 return length;

@@ -95,6 +95,72 @@ TEST(a_guests_messages_stay_messages) {
         end();
 }
 
+static uint8_t message[HV_SEQPACKET_MAX + 1], heard[HV_SEQPACKET_MAX + 1];
+
+/* What an application sent, in as many packets as it takes. */
+static void guest_hears(const void *expected, size_t size) {
+        struct vsock_packet packet;
+        size_t length = 0;
+        do {
+                packet = driver_receive(heard + length, sizeof heard - length);
+                check_equal(packet.operation, VSOCK_RW);
+                length += packet.length;
+        } while (!(packet.flags & VSOCK_END_OF_MESSAGE));
+        check_equal(length, size);
+        check(!memcmp(heard, expected, size));
+}
+
+TEST(messages_of_64_kib_pass_both_ways_and_a_longer_one_is_emsgsize) {
+        const int least = 1;
+        const uint32_t half = HV_SEQPACKET_MAX / 2;
+        uint64_t position = 0;
+        SOCKADDR_HV peer;
+        begin();
+        int listener = listen_at(&HV_GUID_CHILDREN, SOCK_SEQPACKET), fd = accept_guest(listener, VSOCK_SEQPACKET, &peer);
+        must(hv_setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &least, sizeof least));
+        for (unsigned i = 0; i < 3; i++) { /* the last in rings, where it may */
+                struct vsock_packet part = of_guest(VSOCK_RW, VSOCK_SEQPACKET);
+                fill_sequence(&position, message, HV_SEQPACKET_MAX);
+                driver_send(part, message, half);
+                part.flags = VSOCK_END_OF_MESSAGE;
+                driver_send(part, message + half, half);
+                check_equal(must(hv_recv(fd, heard, sizeof heard, 0)), HV_SEQPACKET_MAX);
+                check(!memcmp(heard, message, HV_SEQPACKET_MAX));
+                check_equal(must(hv_send(fd, message, HV_SEQPACKET_MAX, 0)), HV_SEQPACKET_MAX);
+                guest_hears(message, HV_SEQPACKET_MAX);
+        }
+        check_errno(hv_send(fd, message, HV_SEQPACKET_MAX + 1, 0), EMSGSIZE);
+        check_equal(must(hv_send(fd, "xyz", 3, 0)), 3);
+        guest_hears("xyz", 3);
+        must(hv_close(fd));
+        must(hv_close(listener));
+        end();
+}
+
+static void resets_message(uint32_t guest_buffer, size_t size) {
+        begin();
+        int listener = listen_at(&HV_GUID_CHILDREN, SOCK_SEQPACKET);
+        struct vsock_packet request = of_guest(VSOCK_REQUEST, VSOCK_SEQPACKET);
+        request.buffer_size = guest_buffer;
+        driver_send(request, NULL, 0);
+        int fd = (int)must(hv_accept(listener, NULL, NULL));
+        driver_expect(VSOCK_RESPONSE);
+        check_equal(must(hv_send(fd, message, size, 0)), size);
+        driver_expect(VSOCK_RST);
+        check_errno(hv_recv(fd, heard, 1, 0), ECONNRESET);
+        must(hv_close(fd));
+        must(hv_close(listener));
+        end();
+}
+
+TEST(a_message_longer_than_any_of_a_guest_is_a_reset_and_none_that_is_cut) {
+        resets_message(4 * HV_SEQPACKET_MAX, HV_SEQPACKET_MAX + 1);
+}
+
+TEST(a_message_that_the_guest_never_has_room_for_is_a_reset_and_no_hang) {
+        resets_message(4096, 4097);
+}
+
 TEST(a_guest_that_nobody_listens_for_gets_a_reset) {
         begin();
         driver_send(of_guest(VSOCK_REQUEST, VSOCK_STREAM), NULL, 0);
