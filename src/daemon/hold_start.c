@@ -38,7 +38,7 @@ static void become_holder(int listen_fd) {
                 dup2(null_fd, fd);
         if (listen_fd < 0 || dup2(listen_fd, HOLDER_LISTEN_FD) < 0)
                 _exit(EXIT_FAILURE);
-        close_range(HOLDER_LISTEN_FD + 1, ~0u, 0); /* the world's lock above all: who is waited for has it no more */
+        close_range(HOLDER_LISTEN_FD + 1, ~0u, 0);
         setsid();
         if (chdir("/") == 0)
                 execve("/proc/self/exe", arguments, environ);

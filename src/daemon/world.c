@@ -24,7 +24,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/random.h>
 
 static int complain(const char *path, int error) {
@@ -40,14 +39,14 @@ static int make_directory(const char *parent, const char *name, mode_t mode, int
         return r < 0 ? complain(path, r) : 0;
 }
 
-/* The lock goes with the process: a broker that was killed leaves none. */
+/* The lock is this process's alone: its children, which have its descriptors for a while, do not keep it when it is killed. */
 static int take_lock(struct world *world) {
         world->lock_fd = openat(world->runtime_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (world->lock_fd < 0)
                 return complain(world->options.runtime, -errno);
-        if (flock(world->lock_fd, LOCK_EX | LOCK_NB) == 0)
+        if (fcntl(world->lock_fd, F_SETLK, &(struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET}) == 0)
                 return 0;
-        if (errno != EWOULDBLOCK)
+        if (errno != EAGAIN && errno != EACCES)
                 return complain(world->options.runtime, -errno);
         log_write(LOG_LEVEL_ERROR, "%s: another hvsockd governs this world", world->options.runtime);
         return -EALREADY;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static struct bare_world world;
@@ -86,6 +87,31 @@ TEST(a_second_broker_of_the_same_world_gives_up_and_the_first_goes_on) {
         begin();
         check(bare_start_in_vain(&world) != 0);
         bare_check_alive(&world);
+        bare_end(&world);
+}
+
+/* The broker's own descriptor of this file: the same open file, as a child of it would have. */
+static int descriptor_of_broker(const char *path) {
+        char wanted[PATH_MAX], link[64], target[PATH_MAX] = "";
+        cleanup(fd_closep) int pid_fd = (int)must(syscall(SYS_pidfd_open, world.broker, 0));
+        bare_path(&world, path, wanted);
+        for (int number = 0; number < 1024; number++) {
+                snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)world.broker, number);
+                ssize_t length = readlink(link, target, sizeof target - 1);
+                target[length < 0 ? 0 : length] = 0;
+                if (strcmp(target, wanted) == 0)
+                        return (int)must(syscall(SYS_pidfd_getfd, pid_fd, number, 0));
+        }
+        test_fail(__FILE__, __LINE__, "the broker does not have %s", wanted);
+}
+
+TEST(what_a_killed_broker_leaves_open_in_its_children_does_not_keep_the_next_from_starting) {
+        begin();
+        int lock_fd = descriptor_of_broker("runtime/lock");
+        bare_kill(&world);
+        bare_start(&world);
+        bare_check_alive(&world);
+        fd_close(lock_fd);
         bare_end(&world);
 }
 
