@@ -6,7 +6,6 @@
 
 #include "lib/address.h"
 #include "lib/process.h"
-#include <stdint.h>
 
 #define OWNED_BY_NONE UINT64_MAX /* the kernel's default */
 #define OWNED_BY_SEVERAL 1u
@@ -44,6 +43,7 @@ bool holders_are_one(int fd) {
                 return false;
         if (owner == name)
                 return true;
-        set_owner(fd, owner == OWNED_BY_NONE ? name : OWNED_BY_SEVERAL);
+        if (!holders_is_foreign(owner))
+                set_owner(fd, owner == OWNED_BY_NONE ? name : OWNED_BY_SEVERAL);
         return owner == OWNED_BY_NONE;
 }

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+
+/*
+ * The calls that programs make. One for a socket that is not ours goes on to the
+ * next library as it came: same arguments, same errno, still a cancellation point.
+ *
+ * Theory of operation. Such a program speaks AF_VSOCK, or AF_HYPERV as on Windows,
+ * and was never linked to libhvsock. Its socket() makes a socket of libhvsock's,
+ * an AF_UNIX one, and marks it (mark.h); the other calls look for the mark, and
+ * translate. Nothing that moves data is intercepted: with read, write, sendmsg,
+ * poll, epoll and close the program talks to the kernel. So these sockets never
+ * move into shared memory: only libhvsock's own sends would offer that.
+ *
+ * All calls may be made from any thread, and after fork. Those on sockets of ours
+ * are not safe in signal handlers, nor between vfork and exec. While one asks the
+ * broker, the thread is not cancelled.
+ */
+
+#include "base/fd.h"
+#include "lib/address.h"
+#include "lib/posix.h"
+#include "preload/next.h"
+#include "preload/vsock.h"
+#include <hvsock.h>
+#include <linux/vm_sockets.h>
+#include <pthread.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+static void restore_cancelling(int *state) {
+        pthread_setcancelstate(*state, NULL);
+}
+
+/* Until the end of the block. */
+#define NOT_CANCELLED                                               \
+        cleanup(restore_cancelling) int cancel_state_;              \
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_)
+
+static bool is_vsock(const struct mark *mark) {
+        return mark->flags & MARK_VSOCK;
+}
+
+/* What libhvsock made, if it did. */
+static int begin(int made_fd) {
+        cleanup(fd_closep) int fd = made_fd;
+        int r = fd < 0 ? -errno : socket_begins(fd, &(struct mark){});
+        return r < 0 ? r : fd_take(fd);
+}
+
+EXPORT int socket(int domain, int type, int protocol) {
+        if (domain == AF_VSOCK)
+                return posix_result(vsock_socket(type, protocol));
+        if (domain == AF_HYPERV)
+                return posix_result(begin(hv_socket(domain, type, protocol)));
+        return NEXT(socket)(domain, type, protocol);
+}
+
+/* Neither family has pairs. */
+EXPORT int socketpair(int domain, int type, int protocol, int fds[2]) {
+        if (domain != AF_VSOCK && domain != AF_HYPERV)
+                return NEXT(socketpair)(domain, type, protocol, fds);
+        cleanup(fd_closep) int fd = socket(domain, type, protocol);
+        return fd < 0 ? -1 : posix_result(-EOPNOTSUPP);
+}
+
+EXPORT int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t length) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(bind)(fd, address.__sockaddr__, length);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_bind(fd, &mark, address.__sockaddr__, length))
+                               : hv_bind(fd, address.__sockaddr__, length);
+}
+
+EXPORT int listen(int fd, int backlog) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(listen)(fd, backlog);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_listen(fd, &mark, backlog)) : hv_listen(fd, backlog);
+}
+
+EXPORT int accept4(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length, int flags) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(accept4)(fd, address.__sockaddr__, length, flags);
+        return is_vsock(&mark) ? posix_result(vsock_accept(fd, &mark, address.__sockaddr__, length, flags))
+                               : posix_result(begin(hv_accept4(fd, address.__sockaddr__, length, flags)));
+}
+
+EXPORT int accept(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length) {
+        struct mark mark;
+        return mark_read(fd, &mark) ? accept4(fd, address, length, 0) : NEXT(accept)(fd, address.__sockaddr__, length);
+}
+
+EXPORT int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t length) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(connect)(fd, address.__sockaddr__, length);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_connect(fd, &mark, address.__sockaddr__, length))
+                               : hv_connect(fd, address.__sockaddr__, length);
+}
+
+EXPORT int getsockname(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(getsockname)(fd, address.__sockaddr__, length);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_getsockname(fd, &mark, address.__sockaddr__, length))
+                               : hv_getsockname(fd, address.__sockaddr__, length);
+}
+
+EXPORT int getpeername(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(getpeername)(fd, address.__sockaddr__, length);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_getpeername(fd, address.__sockaddr__, length))
+                               : hv_getpeername(fd, address.__sockaddr__, length);
+}
+
+EXPORT int shutdown(int fd, int how) {
+        struct mark mark;
+        if (!mark_read(fd, &mark) || !is_vsock(&mark))
+                return NEXT(shutdown)(fd, how);
+        return posix_result(vsock_shutdown(fd, how));
+}

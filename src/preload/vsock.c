@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The calls on AF_VSOCK sockets. */
+
+#include "preload/vsock.h"
+
+#include "base/fd.h"
+#include "base/guid.h"
+#include "lib/address.h"
+#include "preload/cid.h"
+#include "preload/errors.h"
+#include "preload/vsock_address.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <hvsock.h>
+#include <linux/capability.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LAST_RESERVED_PORT 1023u
+
+int socket_begins(int fd, const struct mark *mark) {
+        int off = 0;
+        (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &off, sizeof off); /* a peer's abort is no byte to who reads plainly */
+        return mark_write(fd, mark);
+}
+
+/* -errno as AF_VSOCK's callers know it, of a call of libhvsock's that failed with errno. */
+static int failed(enum vsock_call call) {
+        int error = errno;
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        return -vsock_error(call, error, hv_last_refusal(&refusal) == 0 ? refusal.rule : 0);
+}
+
+int vsock_socket(int type, int protocol) {
+        int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (kind & ~0xf || kind >= SOCK_PACKET + 1)
+                return -EINVAL;
+        if (protocol && protocol != AF_VSOCK)
+                return -EPROTONOSUPPORT;
+        if (kind == SOCK_DGRAM)
+                return -ENODEV; /* as a kernel none of whose transports has datagrams */
+        if (kind != SOCK_STREAM && kind != SOCK_SEQPACKET)
+                return -ESOCKTNOSUPPORT;
+        cleanup(fd_closep) int fd = hv_socket(AF_HYPERV, type, HV_PROTOCOL_RAW);
+        int r = fd < 0 ? -errno : socket_begins(fd, &(struct mark){.flags = MARK_VSOCK});
+        return r < 0 ? r : fd_take(fd);
+}
+
+static bool may_bind_reserved_ports(void) {
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+        return syscall(SYS_capget, &header, sets) == 0 && sets[0].effective & 1u << CAP_NET_BIND_SERVICE;
+}
+
+static int bind_to(int fd, const GUID *vm_id, uint32_t port) {
+        SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = *vm_id};
+        if (hv_service_from_port(port, &address.ServiceId) < 0)
+                return -EADDRNOTAVAIL;
+        return hv_bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+}
+
+/* Where connections to this CID come from. `ret_flags` are those of the mark that say so. */
+static int bindable(uint32_t cid, GUID *ret_vm_id, uint8_t *ret_flags) {
+        uint32_t own;
+        *ret_vm_id = cid == VMADDR_CID_LOCAL ? HV_GUID_LOOPBACK : HV_GUID_WILDCARD;
+        *ret_flags = cid == VMADDR_CID_LOCAL ? MARK_BOUND_LOCAL : cid == VMADDR_CID_ANY ? 0 : MARK_BOUND_OWN;
+        if (cid == VMADDR_CID_LOCAL || cid == VMADDR_CID_ANY)
+                return 0;
+        return cid_own(&own) < 0 || own != cid ? -EADDRNOTAVAIL : 0;
+}
+
+/*
+ * A port that nobody gave is not asked for at the broker: one of two thousand
+ * million is free, and a socket that never listens may connect.
+ */
+static uint32_t choose_port(void) {
+        uint32_t port;
+        do
+                port = getrandom(&port, sizeof port, 0) == sizeof port ? port & HV_PORT_MAX : 0;
+        while (port <= LAST_RESERVED_PORT);
+        return port;
+}
+
+int vsock_bind(int fd, struct mark *mark, const struct sockaddr *address, socklen_t length) {
+        struct sockaddr_vm asked;
+        struct endpoint endpoint;
+        GUID vm_id;
+        uint8_t flags = 0;
+        int r = vsock_address_take(address, length, &asked);
+        if (!r)
+                r = endpoint_read(fd, &endpoint);
+        if (!r && (endpoint.role != ROLE_NEW || mark->flags & MARK_CHOSEN))
+                r = -EINVAL;
+        if (!r)
+                r = bindable(asked.svm_cid, &vm_id, &flags);
+        if (r < 0)
+                return r;
+        mark->flags |= flags;
+        if (asked.svm_port == VMADDR_PORT_ANY) {
+                mark->flags |= MARK_CHOSEN;
+                mark->port = choose_port();
+                return mark_write(fd, mark);
+        }
+        if (asked.svm_port <= LAST_RESERVED_PORT && !may_bind_reserved_ports())
+                return -EACCES;
+        r = bind_to(fd, &vm_id, asked.svm_port);
+        return r < 0 ? failed(VSOCK_BIND) : mark_write(fd, mark);
+}
+
+int vsock_listen(int fd, struct mark *mark, int backlog) {
+        struct endpoint endpoint;
+        int r = endpoint_read(fd, &endpoint);
+        if (r < 0)
+                return r;
+        if (endpoint.role == ROLE_NEW && mark->flags & MARK_CHOSEN) {
+                r = bind_to(fd, mark->flags & MARK_BOUND_LOCAL ? &HV_GUID_LOOPBACK : &HV_GUID_WILDCARD, mark->port);
+                if (r < 0)
+                        return failed(VSOCK_LISTEN);
+                mark->flags &= (uint8_t)~MARK_CHOSEN;
+                if ((r = mark_write(fd, mark)) < 0)
+                        return r;
+        }
+        return hv_listen(fd, backlog) < 0 ? failed(VSOCK_LISTEN) : 0;
+}
+
+int vsock_accept(int fd, const struct mark *mark, struct sockaddr *ret_address, socklen_t *length, int flags) {
+        SOCKADDR_HV peer;
+        socklen_t peer_length = sizeof peer;
+        cleanup(fd_closep) int accepted = hv_accept4(fd, (struct sockaddr *)&peer, &peer_length, flags);
+        if (accepted < 0)
+                return -errno;
+        int r = socket_begins(accepted, &(struct mark){.flags = MARK_VSOCK});
+        if (!r && ret_address)
+                r = vsock_address_give(vsock_cid_of(&peer.VmId), vsock_port_of(&peer.ServiceId), ret_address, length);
+        return r < 0 ? r : fd_take(accepted);
+}
+
+int vsock_connect(int fd, struct mark *mark, const struct sockaddr *address, socklen_t length) {
+        struct sockaddr_vm asked;
+        SOCKADDR_HV dialled = {.Family = AF_HYPERV};
+        struct endpoint endpoint;
+        int r = vsock_address_take(address, length, &asked);
+        if (r == -EFAULT)
+                return r;
+        if (socket_is_connected(fd))
+                return hv_connect(fd, (const struct sockaddr *)&dialled, sizeof dialled) < 0 ? -errno : 0;
+        if (!r)
+                r = endpoint_read(fd, &endpoint);
+        if (!r && endpoint.role == ROLE_BOUND)
+                r = -EINVAL;
+        if (!r)
+                r = vsock_dialled(asked.svm_cid, &dialled.VmId);
+        if (r < 0)
+                return r;
+        if (hv_service_from_port(asked.svm_port, &dialled.ServiceId) < 0)
+                return -ECONNRESET; /* no such port can be listened at */
+        return hv_connect(fd, (const struct sockaddr *)&dialled, sizeof dialled) < 0 ? failed(VSOCK_CONNECT) : 0;
+}
+
+static uint32_t bound_cid(const struct mark *mark) {
+        return mark->flags & MARK_BOUND_OWN     ? vsock_cid_of(&HV_GUID_LOOPBACK)
+               : mark->flags & MARK_BOUND_LOCAL ? VMADDR_CID_LOCAL
+                                                : VMADDR_CID_ANY;
+}
+
+/* A connector that was not bound has no CID in its name, as in the kernel. */
+int vsock_getsockname(int fd, const struct mark *mark, struct sockaddr *ret_address, socklen_t *length) {
+        struct endpoint endpoint;
+        int r = endpoint_read(fd, &endpoint);
+        if (r < 0)
+                return r;
+        switch (endpoint.role) {
+        case ROLE_ACCEPTED:
+                return vsock_address_give(vsock_cid_of(&endpoint.connector.dialled_vm_id),
+                                          vsock_port_of(&endpoint.listener.service_id), ret_address, length);
+        case ROLE_CONNECTOR:
+                return vsock_address_give(bound_cid(mark), vsock_port_of(&endpoint.connector.ephemeral_id), ret_address, length);
+        case ROLE_BOUND:
+                return vsock_address_give(bound_cid(mark), vsock_port_of(&endpoint.listener.service_id), ret_address, length);
+        default:
+                return vsock_address_give(bound_cid(mark), mark->flags & MARK_CHOSEN ? mark->port : VMADDR_PORT_ANY, ret_address,
+                                          length);
+        }
+}
+
+int vsock_getpeername(int fd, struct sockaddr *ret_address, socklen_t *length) {
+        struct endpoint endpoint;
+        int r = endpoint_read(fd, &endpoint);
+        if (r < 0)
+                return r;
+        switch (endpoint.role) {
+        case ROLE_ACCEPTED:
+                return vsock_address_give(vsock_cid_of(&endpoint.connector.dial_back_vm_id),
+                                          vsock_port_of(&endpoint.connector.ephemeral_id), ret_address, length);
+        case ROLE_CONNECTOR:
+                return vsock_address_give(vsock_cid_of(&endpoint.connector.dialled_vm_id),
+                                          vsock_port_of(&endpoint.listener.service_id), ret_address, length);
+        default:
+                return -ENOTCONN;
+        }
+}
+
+/* A listener is not connected, and unlike AF_UNIX's it is not shut down either. */
+int vsock_shutdown(int fd, int how) {
+        if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+                return -EINVAL;
+        if (!socket_is_connected(fd))
+                return -ENOTCONN;
+        return shutdown(fd, how) < 0 ? -errno : 0;
+}
