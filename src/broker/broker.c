@@ -16,6 +16,7 @@ int broker_new(const uint8_t hash_key[16], const struct owner *owner, const stru
                 return -ENOMEM;
         broker->owner = *owner;
         broker->quotas = *quotas;
+        broker->cid_free = CID_FIRST;
         list_init(&broker->listeners);
         list_init(&broker->channels);
         struct table *tables[] = {&broker->partitions,

@@ -41,6 +41,7 @@ struct broker {
         struct partition *root;
         struct table partitions, services, users, posts;
         struct table partitions_by_cid;    /* of partition.cid_link */
+        uint64_t cid_free;                 /* none before it is */
         struct table listeners_by_address; /* {partition, bound VmId, ServiceId}; of listener.address_link */
         struct table through_by_address;   /* the same with the VM that is passed through; of listener.through_link */
         struct table channels_by_id;

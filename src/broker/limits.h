@@ -10,7 +10,9 @@
 
 #define PARTITIONS_MAX 16384u      /* in one world */
 #define PARTITION_DEPTH_MAX 16u    /* host = 1 */
-#define CID_FIRST 3u               /* of VMs: those below, and the last number, are reserved */
+#define CID_LOCAL 1u               /* whoever says it */
+#define CID_HOST 2u                /* the root's; and to any other partition its parent's */
+#define CID_FIRST 3u               /* of the others: those below, and the last number, are reserved */
 #define CID_LAST 0xfffffffeu
 #define HYBRID_PATH_SIZE 97u       /* with its NUL; "_" and a port of ten digits behind it still fit in sun_path */
 #define VMM_USER_SIZE 33u         /* a user's name, with its NUL */

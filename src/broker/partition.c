@@ -41,17 +41,24 @@ bool hybrid_path_is_valid(const char *path) {
 /* Whether what is said of a VM is said of one, and can be. */
 static bool reach_is_valid(const struct partition_definition *definition) {
         if (definition->reach != REACH_VM)
-                return !definition->cid && !*definition->hybrid && !*definition->vmm_user;
+                return !*definition->hybrid && !*definition->vmm_user;
         return definition->kind == HV_PARTITION_VM &&
-               (!definition->cid || (definition->cid >= CID_FIRST && definition->cid <= CID_LAST)) &&
                (!*definition->hybrid || hybrid_path_is_valid(definition->hybrid));
 }
 
-static uint64_t free_cid(const struct broker *broker) {
-        uint64_t cid = CID_FIRST;
-        while (partition_by_cid(broker, cid))
-                cid++;
-        return cid;
+static bool cid_is_valid(const struct partition_definition *definition) {
+        return !definition->cid || (definition->kind != HV_PARTITION_HOST && definition->cid >= CID_FIRST &&
+                                    definition->cid <= CID_LAST);
+}
+
+static uint64_t choose_cid(struct broker *broker, const struct partition_definition *definition) {
+        if (definition->kind == HV_PARTITION_HOST)
+                return CID_HOST;
+        if (definition->cid)
+                return definition->cid;
+        while (partition_by_cid(broker, broker->cid_free))
+                broker->cid_free++;
+        return broker->cid_free;
 }
 
 static bool has_label(const struct partition *partition, const char *label, size_t length) {
@@ -108,9 +115,8 @@ static int insert(struct broker *broker, struct partition *partition) {
         int r = table_insert(ids, &partition->id_link, table_hash(ids, &partition->vm_id, sizeof partition->vm_id));
         if (r)
                 return r;
-        if (partition->cid)
-                r = table_insert(cids, &partition->cid_link, table_hash(cids, &partition->cid, sizeof partition->cid));
-        if (!r && partition->parent && (r = insert_child(broker, partition)) && partition->cid)
+        r = table_insert(cids, &partition->cid_link, table_hash(cids, &partition->cid, sizeof partition->cid));
+        if (!r && partition->parent && (r = insert_child(broker, partition)))
                 table_remove(cids, &partition->cid_link);
         if (r)
                 table_remove(ids, &partition->id_link);
@@ -126,7 +132,8 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
         if (!root && !parent)
                 return -ENOENT;
         if (!kind_can_stand(definition->kind, parent) ||
-            (definition->passthru && definition->kind != HV_PARTITION_CONTAINER) || !reach_is_valid(definition))
+            (definition->passthru && definition->kind != HV_PARTITION_CONTAINER) || !reach_is_valid(definition) ||
+            !cid_is_valid(definition))
                 return -EINVAL;
         if (partition_by_id(broker, &definition->vm_id) || (root && broker->root) ||
             partition_by_cid(broker, definition->cid) ||
@@ -145,8 +152,7 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
         partition->running = definition->reach == REACH_LOCAL;
         partition->passthru = definition->passthru;
         partition->sees_siblings = definition->sees_siblings;
-        if (definition->reach == REACH_VM)
-                partition->cid = definition->cid ? definition->cid : free_cid(broker);
+        partition->cid = choose_cid(broker, definition);
         memcpy(partition->hybrid, definition->hybrid, sizeof partition->hybrid);
         memcpy(partition->vmm_user, definition->vmm_user, sizeof partition->vmm_user);
         partition->parent = parent;
@@ -172,8 +178,9 @@ int partition_remove(struct broker *broker, struct partition *partition) {
             partition->client_count)
                 return -EBUSY;
         table_remove(&broker->partitions, &partition->id_link);
-        if (partition->cid)
-                table_remove(&broker->partitions_by_cid, &partition->cid_link);
+        table_remove(&broker->partitions_by_cid, &partition->cid_link);
+        if (partition->cid < broker->cid_free)
+                broker->cid_free = partition->cid;
         order_remove(&broker->children_in_order, place_of(broker, partition));
         list_unlink(&partition->sibling_link);
         free(partition);
@@ -198,6 +205,13 @@ struct partition *partition_by_cid(const struct broker *broker, uint64_t cid) {
                         return partition;
         }
         return NULL;
+}
+
+bool partition_is_seen(const struct partition *partition, const struct partition *from) {
+        for (const struct partition *above = partition; above; above = above->parent)
+                if (above == from)
+                        return true;
+        return partition->parent == from->parent && partition->sees_siblings && from->sees_siblings;
 }
 
 struct partition *partition_by_name(const struct broker *broker, const struct partition *from, const char *name) {

@@ -33,7 +33,7 @@ struct partition {
         struct partition *parent; /* NULL on the root */
         struct list children;     /* of partition.sibling_link, in order of label */
         struct list sibling_link;
-        uint64_t cid;                  /* with REACH_VM, from CID_FIRST to CID_LAST; else 0 */
+        uint64_t cid;                  /* how AF_VSOCK names it: CID_HOST on the root, else from CID_FIRST to CID_LAST */
         char hybrid[HYBRID_PATH_SIZE]; /* with REACH_VM: the VMM's own socket; "": it comes as a vhost-user front-end */
         char vmm_user[VMM_USER_SIZE];  /* with REACH_VM: who runs its VMM, and gets its socket; "": the broker's user */
         struct table_link id_link, cid_link;
@@ -54,7 +54,7 @@ struct partition_definition {
         enum partition_reach reach;
         bool passthru;
         bool sees_siblings;
-        uint64_t cid; /* 0 with REACH_VM: the first that is free */
+        uint64_t cid; /* 0: the first that is free. The root's is not asked for */
         char hybrid[HYBRID_PATH_SIZE];
         char vmm_user[VMM_USER_SIZE];
 };
@@ -64,7 +64,7 @@ struct broker;
 /*
  * A host is the root, a VM stands in a host or a VM, a container anywhere. 0; -EINVAL bad label, well-known VmId,
  * kind that cannot stand there, passthru but no container, REACH_VM but no VM, a CID or a hybrid path that cannot be,
- * or these or a user without REACH_VM; -EEXIST VmId, label or CID taken, or a second root; -ENOENT no such parent;
+ * or this or a user without REACH_VM; -EEXIST VmId, label or CID taken, or a second root; -ENOENT no such parent;
  * -ENOSPC PARTITIONS_MAX or PARTITION_DEPTH_MAX; -ENOMEM. What the definition leaves open is in the partition.
  */
 int partition_add(struct broker *broker, const struct partition_definition *definition,
@@ -73,8 +73,10 @@ int partition_add(struct broker *broker, const struct partition_definition *defi
 int partition_remove(struct broker *broker, struct partition *partition);
 
 struct partition *partition_by_id(const struct broker *broker, const GUID *vm_id);
-/* Of the whole world: whether a caller may address it, broker_route() says. */
+/* Of the whole world: whether a caller may address it, broker_route() and partition_is_seen() say. */
 struct partition *partition_by_cid(const struct broker *broker, uint64_t cid);
+/* Whether `from` may know of it: it is itself, below it, or a sibling where both see siblings. */
+bool partition_is_seen(const struct partition *partition, const struct partition *from);
 /* Absolute, printable, and short enough. */
 bool hybrid_path_is_valid(const char *path);
 /*

@@ -10,11 +10,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int add_cid(struct json_object *parameters, const char *text) {
+        if (!text)
+                return EXIT_OK;
+        size_t digits = strspn(text, "0123456789");
+        long long cid = strtoll(text, NULL, 10);
+        if (!digits || digits > 10 || text[digits] || !cid) /* 0 would be a free one */
+                return fail(EXIT_USAGE, text, "expected a CID: a number from 3 to 4294967294", advice_help());
+        json_object_object_add(parameters, "cid", json_object_new_int64(cid));
+        return EXIT_OK;
+}
+
 int partition_add_as_told(const struct invocation *invocation, struct json_object *parameters) {
         add_text(parameters, "id", value_of(invocation, "uuid", value_of(invocation, "id", NULL)));
         add_flag(parameters, "siblings", is_given(invocation, "siblings"));
         struct json_object *reply;
-        int r = management_call("AddPartition", parameters, &reply);
+        int r = add_cid(parameters, value_of(invocation, "cid", NULL));
+        if (r != EXIT_OK) {
+                json_object_put(parameters);
+                return r;
+        }
+        r = management_call("AddPartition", parameters, &reply);
         if (r != EXIT_OK)
                 return r;
         if (is_given(invocation, "json")) {
@@ -42,6 +58,7 @@ static int run_container_add(const struct invocation *invocation) {
 
 static const struct verb_option container_add_options[] = {
         {"id", 0, "GUID", "this VmId, not a new one"},
+        OPTION_CID,
         {"passthru", 0, NULL, "it may stand in its VM's place (HVSOCKET_CONTAINER_PASSTHRU)"},
         OPTION_SIBLINGS,
         OPTION_JSON,
@@ -135,7 +152,7 @@ static int list_partitions(const struct invocation *invocation, const char *kind
         }
         bool is_vm = strcmp(kind, "vm") == 0;
         struct libscols_table *listing = listing_new((const char *const[]){
-                "NAME", "ID", "STATE", ">LISTENERS", ">CHANNELS", is_vm ? ">CID" : NULL, NULL});
+                "NAME", "ID", "STATE", ">LISTENERS", ">CHANNELS", ">CID", NULL});
         for (size_t i = 0; i < json_object_array_length(chosen); i++) {
                 struct json_object *partition = json_object_array_get_idx(chosen, i);
                 struct json_object *counters = field(partition, "counters");
@@ -145,8 +162,7 @@ static int list_partitions(const struct invocation *invocation, const char *kind
                 listing_cell(line, 2, "%s", field_bool(partition, "running") ? "running" : "stopped");
                 partition_put_listeners(line, 3, partition);
                 listing_cell(line, 4, "%lld", (long long)field_int(counters, "channelsNow"));
-                if (partition_is_reached_as_vm(partition))
-                        listing_cell(line, 5, "%lld", (long long)field_int(partition, "cid"));
+                listing_cell(line, 5, "%lld", (long long)field_int(partition, "cid"));
         }
         json_object_put(reply);
         return listing_print(listing, is_vm ? "virtual machines" : "containers",
@@ -190,8 +206,7 @@ void partition_print(struct json_object *partition, const char *state) {
         struct json_object *counters = field(partition, "counters");
         printf("Name       %s\n", printable(field_text(partition, "path")));
         printf("VmId       %s\n", printable(field_text(partition, "id")));
-        if (partition_is_reached_as_vm(partition))
-                printf("CID        %lld\n", (long long)field_int(partition, "cid"));
+        printf("CID        %lld\n", (long long)field_int(partition, "cid"));
         printf("Parent     %s\n", printable(field_text(partition, "parent")));
         printf("State      %s\n", printable(state));
         if (strcmp(field_text(partition, "kind"), "container") == 0)

@@ -7,6 +7,7 @@
 #include "cli/verb.h"
 #include <json-c/json.h>
 
+#define OPTION_CID {"cid", 0, "N", "this CID, not the first that is free"}
 #define OPTION_SIBLINGS {"siblings", 0, NULL, "it and siblings that have this too may address each other"}
 
 /* `parameters` of AddPartition, and what the options say of any kind; the new VmId is printed. Consumes them. */

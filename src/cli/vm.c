@@ -12,17 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static int add_cid(struct json_object *parameters, const char *text) {
-        if (!text)
-                return EXIT_OK;
-        size_t digits = strspn(text, "0123456789");
-        long long cid = strtoll(text, NULL, 10);
-        if (!digits || digits > 10 || text[digits] || !cid) /* 0 would be a free one */
-                return fail(EXIT_USAGE, text, "expected a CID: a number from 3 to 4294967294", advice_help());
-        json_object_object_add(parameters, "cid", json_object_new_int64(cid));
-        return EXIT_OK;
-}
-
 /* The broker has another working directory. */
 static int add_hybrid(struct json_object *parameters, const char *path) {
         char directory[PATH_MAX] = "", absolute[2 * PATH_MAX];
@@ -39,9 +28,7 @@ static int run_vm_add(const struct invocation *invocation) {
         add_text(parameters, "kind", "vm");
         add_text(parameters, "user", value_of(invocation, "user", NULL));
         add_text(parameters, "reach", is_given(invocation, "simulated") ? "local" : "vm");
-        int r = add_cid(parameters, value_of(invocation, "cid", NULL));
-        if (r == EXIT_OK)
-                r = add_hybrid(parameters, value_of(invocation, "hybrid", NULL));
+        int r = add_hybrid(parameters, value_of(invocation, "hybrid", NULL));
         if (r != EXIT_OK) {
                 json_object_put(parameters);
                 return r;
@@ -52,7 +39,7 @@ static int run_vm_add(const struct invocation *invocation) {
 static const struct verb_option add_options[] = {
         {"id", 0, "GUID", "this VmId, not a new one"},
         {"uuid", 0, "GUID", "the same, by the name that hypervisors give it"},
-        {"cid", 0, "N", "this CID, not the first that is free"},
+        OPTION_CID,
         {"hybrid", 0, "PATH", "its VMM listens at PATH and speaks CONNECT", OFFERS_FILES},
         {"user", 'u', "USER", "who runs its VMM, and may connect to its socket"},
         {"simulated", 0, NULL, "no VMM comes: processes play it, by `hvsock run`"},

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,19 @@ int definition_save(int directory_fd, const struct partition_definition *definit
         char name[FILE_NAME_SIZE], text[PARTITION_TEXT_SIZE];
         file_name_of(&definition->vm_id, name);
         return file_replace(directory_fd, name, text, partition_format(definition, text), 0644);
+}
+
+int definition_add_cid(int directory_fd, const struct partition_definition *definition) {
+        char name[FILE_NAME_SIZE];
+        cleanup(freep) char *text = NULL, *longer = NULL;
+        size_t length;
+        file_name_of(&definition->vm_id, name);
+        int r = file_read(directory_fd, name, PARTITION_FILE_MAX, &text, &length);
+        if (r < 0)
+                return r;
+        bool ends = length && text[length - 1] == '\n';
+        int longer_length = asprintf(&longer, "%s%sCid=%" PRIu64 "\n", text, ends ? "" : "\n", definition->cid);
+        return longer_length < 0 ? -ENOMEM : file_replace(directory_fd, name, longer, (size_t)longer_length, 0644);
 }
 
 int definition_remove(int directory_fd, const GUID *vm_id) {

@@ -19,5 +19,7 @@ struct found {
 int definitions_read(int directory_fd, const char *path, struct problem **problems, struct found **ret_found,
                      size_t *ret_count, size_t *ret_wrong);
 int definition_save(int directory_fd, const struct partition_definition *definition);
+/* To a file that says nothing of its CID; whatever else it says stays. */
+int definition_add_cid(int directory_fd, const struct partition_definition *definition);
 /* 0 also when there is none. */
 int definition_remove(int directory_fd, const GUID *vm_id);

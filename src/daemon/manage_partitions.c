@@ -59,8 +59,7 @@ struct json_object *json_of_partition(const struct world *world, const struct pa
                 put_guid(object, "parent", &partition->parent->vm_id);
         put_bool(object, "passthru", partition->passthru);
         put_bool(object, "siblings", partition->sees_siblings);
-        if (is_vm)
-                put_int(object, "cid", (int64_t)partition->cid);
+        put_int(object, "cid", (int64_t)partition->cid);
         if (*partition->hybrid)
                 put_string(object, "hybrid", partition->hybrid);
         if (*partition->vmm_user)
@@ -95,7 +94,7 @@ static void refuse_partition(struct request *request, const struct partition_def
         case -EINVAL:
                 request_invalid(request, "kind",
                                 "a VM in a host or a VM, or a container anywhere; passthru only for a container, reach "
-                                "vm only for a VM, cid, hybrid and user only with reach vm");
+                                "vm only for a VM, hybrid and user only with reach vm");
                 return;
         case -ENOSPC: {
                 const struct partition *parent = partition_by_id(request->world->broker, &definition->parent_vm_id);

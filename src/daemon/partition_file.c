@@ -119,8 +119,10 @@ int partition_parse(const GUID *vm_id, const char *text, size_t length, struct p
                 return text_expected(expected, "expected Kind= before the end");
         if ((definition.kind == HV_PARTITION_HOST) != guid_is_zero(&definition.parent_vm_id))
                 return text_expected(expected, "expected Parent=, unless Kind=host");
-        if ((definition.reach == REACH_VM) != (definition.cid != 0)) /* which does not change by itself */
-                return text_expected(expected, "expected Cid= with Reach=vm, and only with it");
+        if (definition.reach == REACH_VM && !definition.cid) /* which its guest was told, and does not change by itself */
+                return text_expected(expected, "expected Cid= with Reach=vm");
+        if (definition.kind == HV_PARTITION_HOST && definition.cid)
+                return text_expected(expected, "expected no Cid= with Kind=host, whose CID is %u", CID_HOST);
         if (definition.reach != REACH_VM && (*definition.hybrid || *definition.vmm_user))
                 return text_expected(expected, "expected Hybrid= and User= only with Reach=vm");
         *ret = definition;

@@ -183,7 +183,7 @@ int world_add_partition(struct world *world, const struct partition_definition *
                 r = partition_add(world->broker, &complete, &partition);
         if (r < 0)
                 return r;
-        complete.cid = partition->cid;
+        complete.cid = partition->parent ? partition->cid : 0;
         r = definition_save(world->partitions->definitions_fd, &complete);
         if (!r)
                 r = way_in_open(world, partition);
@@ -248,6 +248,29 @@ static void definition_refused(struct world *world, const char *path, const GUID
         strcat(name, ".conf");
         snprintf(error.expected, sizeof error.expected, "%s", expected);
         problem_add(&world->problems, NULL, true, path, name, &error);
+}
+
+static bool cid_is_found(const struct found *found, size_t count, uint64_t cid) {
+        for (size_t i = 0; i < count; i++)
+                if (found[i].definition.cid == cid)
+                        return true;
+        return false;
+}
+
+/* Those whose file is older than their having one. */
+static void give_cids(struct world *world, struct found *found, size_t count) {
+        uint64_t cid = CID_FIRST;
+        for (size_t i = 0; i < count; i++) {
+                if (found[i].definition.cid || found[i].definition.kind == HV_PARTITION_HOST)
+                        continue;
+                while (cid_is_found(found, count, cid))
+                        cid++;
+                found[i].definition.cid = cid;
+                int r = definition_add_cid(world->partitions->definitions_fd, &found[i].definition);
+                if (r < 0)
+                        log_write(LOG_LEVEL_WARNING, "the CID of %s may be another one after a restart: %s",
+                                  found[i].definition.label, strerror(-r));
+        }
 }
 
 /* Parents before children, whatever the order of the files: as many passes as the tree is deep. */
@@ -337,6 +360,8 @@ int partitions_open(struct world *world) {
                 r = definitions_read(partitions->definitions_fd, path, &world->problems, &found, &count, &wrong);
         if (!r)
                 r = make_host(world, found, count, wrong);
+        if (!r)
+                give_cids(world, found, count);
         if (!r)
                 r = definitions_add(world, path, found, count);
         if (!r && !broker_root(world->broker)) {

@@ -71,35 +71,58 @@ static struct verdict dial_guest(struct machines *machines) {
 
 /* ---- CIDs ---- */
 
-TEST(a_vm_gets_the_first_cid_that_is_free) {
-        WORLD(world);
-        check_equal(world.gone->cid, 3);
-        check_equal(added(&world, "four", 4)->cid, 4);
-        struct partition *five = added(&world, "five", 0);
-        check_equal(five->cid, 5);
-        check_equal(added(&world, "six", 0)->cid, 6);
-        check_ok(partition_remove(world.broker, five));
-        check_equal(added(&world, "again", 0)->cid, 5);
+static struct broker *host_alone(struct partition **ret_host) {
+        struct broker *broker = bare_broker();
+        struct partition_definition definition = partition_called("host", HV_PARTITION_HOST, NULL);
+        *ret_host = must_add(broker, &definition);
+        return broker;
 }
 
-TEST(a_vm_is_found_by_its_cid_while_it_is_there) {
+static struct partition *container_added(struct broker *broker, const struct partition *parent, const char *label,
+                                         uint64_t cid) {
+        struct partition_definition definition = partition_called(label, HV_PARTITION_CONTAINER, parent);
+        definition.cid = cid;
+        return must_add(broker, &definition);
+}
+
+TEST(each_partition_gets_the_first_cid_that_is_free_and_the_host_has_2) {
+        struct partition *host;
+        struct broker *broker = host_alone(&host);
+        check_equal(host->cid, 2);
+        struct partition *three = container_added(broker, host, "three", 0);
+        check_equal(three->cid, 3);
+        check_equal(container_added(broker, three, "four", 4)->cid, 4);
+        struct partition *five = container_added(broker, host, "five", 0);
+        check_equal(five->cid, 5);
+        check_equal(container_added(broker, five, "six", 0)->cid, 6);
+        check_equal(container_added(broker, host, "eight", 8)->cid, 8);
+        check_ok(partition_remove(broker, container_added(broker, host, "seven", 0)));
+        check_equal(container_added(broker, host, "again", 0)->cid, 7);
+        check_equal(container_added(broker, host, "nine", 0)->cid, 9);
+        broker_free(broker);
+}
+
+TEST(a_partition_is_found_by_its_cid_while_it_is_there) {
         WORLD(world);
         struct partition *vm = added(&world, "vm", CID_LAST);
         check(partition_by_cid(world.broker, CID_LAST) == vm);
-        check(partition_by_cid(world.broker, 3) == world.gone);
-        check(!partition_by_cid(world.broker, 0)); /* what is no VM has none */
-        check(!partition_by_cid(world.broker, 4));
+        check(partition_by_cid(world.broker, world.gone->cid) == world.gone);
+        check(partition_by_cid(world.broker, 2) == world.host);
+        check(!partition_by_cid(world.broker, 0));
+        check(!partition_by_cid(world.broker, CID_LAST - 1));
         check_ok(partition_remove(world.broker, vm));
         check(!partition_by_cid(world.broker, CID_LAST));
 }
 
-TEST(no_two_vms_have_one_cid) {
+TEST(no_two_partitions_have_one_cid) {
         WORLD(world);
         struct partition *vm = added(&world, "vm", 100);
         check_equal(add(&world, vm_called(&world, "twin", 100)), -EEXIST);
         struct partition_definition nested = partition_called("nested", HV_PARTITION_VM, vm);
         nested.reach = REACH_VM;
         nested.cid = 100;
+        check_equal(add(&world, nested), -EEXIST);
+        nested.reach = REACH_LOCAL;
         check_equal(add(&world, nested), -EEXIST);
 }
 
@@ -109,6 +132,12 @@ TEST(reserved_cids_are_nobodys) {
         for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
                 check_equal(add(&world, vm_called(&world, "vm", reserved[i])), -EINVAL);
         check_ok(add(&world, vm_called(&world, "vm", CID_LAST)));
+        struct broker *broker = bare_broker();
+        struct partition *host;
+        struct partition_definition definition = partition_called("host", HV_PARTITION_HOST, NULL);
+        definition.cid = 3;
+        check_equal(partition_add(broker, &definition, &host), -EINVAL);
+        broker_free(broker);
 }
 
 TEST(only_a_vm_is_reached_as_one) {
@@ -117,9 +146,6 @@ TEST(only_a_vm_is_reached_as_one) {
         definition.reach = REACH_VM;
         check_equal(add(&world, definition), -EINVAL);
         definition = partition_called("a", HV_PARTITION_VM, world.host);
-        definition.cid = 77;
-        check_equal(add(&world, definition), -EINVAL);
-        definition.cid = 0;
         strcpy(definition.hybrid, "/run/a");
         check_equal(add(&world, definition), -EINVAL);
         definition.reach = REACH_VM;

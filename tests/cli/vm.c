@@ -60,16 +60,21 @@ TEST(cids_are_counted_up_or_chosen_and_nobodys_twice) {
         sandbox_close(&sandbox);
 }
 
-TEST(a_simulated_vm_has_no_cid_and_programs_of_this_machine) {
+TEST(a_simulated_vm_has_programs_of_this_machine_and_a_cid_as_containers_have) {
         struct sandbox sandbox;
         sandbox_open(&sandbox, "");
         sh_text("hvsock vm add web01 --simulated && hvsock vm add web02");
         check_string(sh_text("hvsock run web01 -- hvsock id"), sh_text("hvsock id web01"));
-        check_equal(sh("hvsock vm show web01 | grep 'CID\\|VMM'")->code, 1);
+        check_equal(sh("hvsock vm show web01 | grep VMM")->code, 1);
+        check_says(sh_text("hvsock vm show web01"), "CID        3\n");
         check_says(sh_text("hvsock vm show web01"), "State      running\n");
         check_equal(sh_refused("hvsock vm args web01"), 1);
         check_equal(sh_refused("hvsock run web02 -- true"), 125);
-        check_equal(sh_refused("hvsock vm add web03 --simulated --cid 7"), 2);
+        sh_text("hvsock vm add web03 --simulated --cid 7 && hvsock container add web03/db --cid 8");
+        check_says(sh_text("hvsock container show web03/db"), "CID        8\n");
+        check_says(sh_text("hvsock container list"), " 8");
+        check_equal(sh_refused("hvsock container add other --cid 8"), 1);
+        check_equal(sh_refused("hvsock container add other --cid 0"), 2);
         check_equal(sh_refused("hvsock vm add web03 --simulated --hybrid /run/v"), 2);
         sandbox_close(&sandbox);
 }

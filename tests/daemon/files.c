@@ -28,6 +28,7 @@ TEST(a_definition_is_read_as_it_was_written) {
                                                .label = "db.main-1_a",
                                                .kind = HV_PARTITION_CONTAINER,
                                                .reach = REACH_LOCAL,
+                                               .cid = CID_FIRST,
                                                .passthru = true,
                                                .sees_siblings = true},
                                     read = {};
@@ -38,7 +39,8 @@ TEST(a_definition_is_read_as_it_was_written) {
         check(guid_equal(&read.vm_id, &written.vm_id) && guid_equal(&read.parent_vm_id, &written.parent_vm_id));
         check_string(read.label, written.label);
         check(read.kind == written.kind && read.reach == written.reach && read.passthru && read.sees_siblings);
-        check(!read.cid && !*read.hybrid);
+        check_equal(read.cid, CID_FIRST);
+        check(!*read.hybrid);
 }
 
 TEST(a_vms_cid_and_hybrid_path_are_read_as_they_were_written) {
@@ -163,7 +165,7 @@ TEST(a_cid_is_a_number_that_a_guest_can_have) {
                 check_mistake(text, 6, "a number from 3 to 4294967294 after Cid=");
         }
         check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Reach=vm\n", 6, "Cid= with Reach=vm");
-        check_mistake("Format=1\nLabel=a\nKind=vm\n" PARENT_LINE "Cid=3\n", 6, "Cid= with Reach=vm");
+        check_mistake("Format=1\nLabel=a\nKind=host\nCid=3\n", 5, "no Cid= with Kind=host, whose CID is 2");
 }
 
 TEST(a_vmms_user_has_a_name) {
