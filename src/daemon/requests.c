@@ -3,6 +3,7 @@
 /* What libraries ask, one function a type of request, and how they are answered. */
 
 #include "base/fd.h"
+#include "base/guid.h"
 #include "base/log.h"
 #include "daemon/rings.h"
 #include "daemon/clients.h"
@@ -94,17 +95,13 @@ static struct verdict serve_connect(struct client *client, const struct wire_req
         return verdict;
 }
 
-/* A sibling's label counts too where both see siblings; a GUID must be of a partition below the caller, or such a sibling. */
+/* A sibling's label counts too where both see siblings. */
 static struct partition *partition_seen(struct client *client, const char *name) {
         const struct broker *broker = client->world->broker;
         struct partition *self = client->caller.partition, *found = partition_by_name(broker, self, name);
         if (!found && self->parent && self->sees_siblings)
                 found = partition_by_name(broker, self->parent, name);
-        for (struct partition *above = found; above; above = above->parent)
-                if (above == self)
-                        return found;
-        bool sibling = found && found->parent == self->parent && found->sees_siblings && self->sees_siblings;
-        return sibling ? found : NULL;
+        return found && partition_is_seen(found, self) ? found : NULL;
 }
 
 static int serve_resolve_partition(struct client *client, const struct wire_request *request, struct wire_reply *reply) {
@@ -113,6 +110,34 @@ static int serve_resolve_partition(struct client *client, const struct wire_requ
                 reply->vm_id = partition->vm_id;
         else
                 answer_none(reply, ENOENT);
+        return reply_send(client, reply, -1);
+}
+
+/* Of the words, those that name a partition. */
+static struct partition *partition_asked_for(struct client *client, const GUID *vm_id, uint32_t cid) {
+        const struct broker *broker = client->world->broker;
+        struct partition *self = client->caller.partition, *found;
+        bool by_cid = guid_is_zero(vm_id);
+        if (by_cid ? cid == CID_LOCAL : guid_equal(vm_id, &HV_GUID_LOOPBACK))
+                return self;
+        if (by_cid ? cid == CID_HOST && self->parent : guid_equal(vm_id, &HV_GUID_PARENT))
+                return self->parent;
+        if (guid_equal(vm_id, &HV_GUID_SILOHOST) && !by_cid)
+                return self->kind == HV_PARTITION_CONTAINER ? self->parent : NULL;
+        found = by_cid ? partition_by_cid(broker, cid) : partition_by_id(broker, vm_id);
+        return found && (found == self->parent || partition_is_seen(found, self)) ? found : NULL;
+}
+
+/* A parent is the host of whoever asks, whatever its own parent calls it. */
+static int serve_resolve_cid(struct client *client, const struct wire_request *request, struct wire_reply *reply) {
+        const struct partition *self = client->caller.partition;
+        const struct partition *partition = partition_asked_for(client, &request->vm_id, request->cid);
+        if (partition) {
+                reply->vm_id = partition->vm_id;
+                reply->cid = partition == self->parent ? CID_HOST : (uint32_t)partition->cid;
+        } else {
+                answer_none(reply, ENOENT);
+        }
         return reply_send(client, reply, -1);
 }
 
@@ -197,6 +222,8 @@ int request_serve(struct client *client, const struct wire_request *request, int
                 return serve_resolve_partition(client, request, &reply);
         case WIRE_RESOLVE_SERVICE:
                 return serve_resolve_service(client, request, &reply);
+        case WIRE_RESOLVE_CID:
+                return serve_resolve_cid(client, request, &reply);
         case WIRE_CLOSED:
                 vm_parked_closed(client, request->closed, request->closed_count);
                 probe_closed(client, request->closed, request->closed_count);

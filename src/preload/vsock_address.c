@@ -61,9 +61,10 @@ int vsock_dialled(uint32_t cid, GUID *ret_vm_id) {
                 *ret_vm_id = HV_GUID_LOOPBACK;
                 return 0;
         case VMADDR_CID_HOST:
-                *ret_vm_id = cid_own(&own) == 0 && own == VMADDR_CID_HOST ? HV_GUID_LOOPBACK : HV_GUID_PARENT;
+                if (cid_own(&own) == 0 && own == VMADDR_CID_HOST)
+                        break;
+                *ret_vm_id = HV_GUID_PARENT;
                 return 0;
-        default:
-                return cid_to_vm(cid, ret_vm_id) < 0 ? -ENODEV : 0;
         }
+        return cid_to_vm(cid, ret_vm_id) < 0 ? -ENODEV : 0;
 }

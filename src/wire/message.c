@@ -16,6 +16,7 @@
  *     RESOLVE_SERVICE    name, NUL-terminated                       ServiceId 16
  *     RING               ServiceId 16, type 4, flags 4              none is sent
  *     SUSPEND            the same                                   nothing
+ *     RESOLVE_CID        VmId 16, CID 4                             VmId 16, CID 4
  *
  * A reply has error 4 and rule 4 before these; when error is not 0, the refusal's
  * text, NUL-terminated, comes in their place. Names and texts end the packet,
@@ -47,6 +48,7 @@ enum body {
         BODY_HELLO,
         BODY_VM_ID,
         BODY_SERVICE_ID,
+        BODY_CID, /* a VmId and a CID */
 };
 
 static const struct {
@@ -65,6 +67,7 @@ static const struct {
         [WIRE_RESOLVE_SERVICE] = {BODY_NAME, BODY_SERVICE_ID, 0},
         [WIRE_RING] = {BODY_RING, BODY_EMPTY, 1, WIRE_RING_FROM_ACCEPTOR},
         [WIRE_SUSPEND] = {BODY_RING, BODY_EMPTY, 0, WIRE_SUSPEND_FROM_ACCEPTOR | WIRE_SUSPEND_SURVIVES},
+        [WIRE_RESOLVE_CID] = {BODY_CID, BODY_CID, 0},
 };
 
 static bool type_is_known(uint16_t type) {
@@ -134,6 +137,11 @@ static void put_closed(struct writer *writer, const struct wire_request *request
                 put_guid(writer, &request->closed[i]);
 }
 
+static void put_cid(struct writer *writer, const GUID *vm_id, uint32_t cid) {
+        put_guid(writer, vm_id);
+        put32(writer, cid);
+}
+
 size_t wire_encode_request(const struct wire_request *request, uint8_t packet[WIRE_PACKET_MAX]) {
         struct writer writer = {packet};
         enum body body = type_is_known(request->header.type) ? layouts[request->header.type].request : BODY_EMPTY;
@@ -152,6 +160,8 @@ size_t wire_encode_request(const struct wire_request *request, uint8_t packet[WI
                 put_closed(&writer, request);
         if (body == BODY_NAME)
                 put_text(&writer, request->name, sizeof request->name);
+        if (body == BODY_CID)
+                put_cid(&writer, &request->vm_id, request->cid);
         return finish(&writer, packet);
 }
 
@@ -176,6 +186,8 @@ size_t wire_encode_reply(const struct wire_reply *reply, uint8_t packet[WIRE_PAC
                 put_guid(&writer, &reply->vm_id);
         if (body == BODY_ADDRESS || body == BODY_SERVICE_ID)
                 put_guid(&writer, &reply->service_id);
+        if (body == BODY_CID)
+                put_cid(&writer, &reply->vm_id, reply->cid);
         return finish(&writer, packet);
 }
 
@@ -298,6 +310,10 @@ int wire_decode_request(const uint8_t *packet, size_t length, struct wire_reques
                 get_text(&reader, request.name, sizeof request.name);
                 require(&reader, request.name[0] != 0);
         }
+        if (body == BODY_CID) {
+                request.vm_id = get_guid(&reader);
+                request.cid = get32(&reader);
+        }
         if (reader.failed || reader.left)
                 return -EPROTO;
         *ret = request;
@@ -335,6 +351,10 @@ int wire_decode_reply(const uint8_t *packet, size_t length, struct wire_reply *r
                         reply.vm_id = get_guid(&reader);
                 if (body == BODY_ADDRESS || body == BODY_SERVICE_ID)
                         reply.service_id = get_guid(&reader);
+                if (body == BODY_CID) {
+                        reply.vm_id = get_guid(&reader);
+                        reply.cid = get32(&reader);
+                }
         }
         if (reader.failed || reader.left)
                 return -EPROTO;

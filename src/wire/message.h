@@ -21,7 +21,7 @@
 
 #define WIRE_MAGIC 0x31737668u /* "hvs1" */
 #define WIRE_MAJOR 1u
-#define WIRE_MINOR 3u
+#define WIRE_MINOR 4u
 #define WIRE_MINOR_OF_RING 1u /* an older broker does not know WIRE_RING, and would answer it */
 #define WIRE_MINOR_OF_PARKING 3u /* an older broker does not know WIRE_CONNECT_MAY_PARK */
 
@@ -44,7 +44,8 @@ enum wire_type {
         WIRE_RESOLVE_SERVICE = 8,   /* name -> ServiceId */
         WIRE_RING = 9,              /* one descriptor: the ring that a channel's data moves into; no answer. Minor 1 */
         WIRE_SUSPEND = 10,          /* whether a channel survives that its VM is paused. Minor 2 */
-        WIRE_TYPE_MAX = 10,
+        WIRE_RESOLVE_CID = 11,      /* VmId or CID -> both, seen from the caller. Minor 4 */
+        WIRE_TYPE_MAX = 11,
         WIRE_REPLY = 0x8000,
 };
 
@@ -71,22 +72,24 @@ struct wire_header {
 
 struct wire_request {
         struct wire_header header;
-        GUID vm_id;            /* BIND, LISTEN, CONNECT, CHECK */
+        GUID vm_id;            /* BIND, LISTEN, CONNECT, CHECK; RESOLVE_CID: zero to ask for `cid` */
         GUID service_id;       /* BIND, LISTEN, CONNECT, CHECK; RING, SUSPEND: the channel's ephemeral ServiceId */
         uint32_t socket_type;  /* BIND, CONNECT, RING, SUSPEND: 1 SOCK_STREAM, 5 SOCK_SEQPACKET */
         uint32_t flags;        /* BIND: WIRE_BIND_*; CONNECT: WIRE_CONNECT_*; RING: WIRE_RING_*; SUSPEND: WIRE_SUSPEND_* */
         uint32_t closed_count; /* CONNECT, CLOSED */
         GUID closed[WIRE_CLOSED_MAX]; /* CONNECT, CLOSED: ephemeral ServiceIds of channels that were closed */
-        char name[WIRE_NAME_SIZE];    /* RESOLVE_*: NUL-terminated */
+        uint32_t cid;                 /* RESOLVE_CID, with a VmId of zero */
+        char name[WIRE_NAME_SIZE];    /* RESOLVE_PARTITION, RESOLVE_SERVICE: NUL-terminated */
 };
 
 struct wire_reply {
         struct wire_header header;
         uint32_t error;        /* 0 or a positive errno, numbered as in asm-generic/errno.h */
         uint32_t rule;         /* enum rule of broker/verdict.h: which rule refused */
-        GUID vm_id;            /* HELLO: own VmId. BIND: bound VmId. CONNECT: dialled VmId. RESOLVE_PARTITION */
+        GUID vm_id;            /* HELLO: own VmId. BIND: bound VmId. CONNECT: dialled VmId. RESOLVE_PARTITION, RESOLVE_CID */
         GUID service_id;       /* BIND: bound ServiceId. CONNECT: ephemeral ServiceId. RESOLVE_SERVICE */
         GUID parent_vm_id;     /* HELLO; zero on the root */
+        uint32_t cid;          /* RESOLVE_CID */
         uint32_t kind;         /* HELLO: enum hv_partition_kind */
         char label[WIRE_LABEL_SIZE]; /* HELLO */
         char text[WIRE_TEXT_SIZE];   /* when error != 0: both addresses, the service's name, the rule */

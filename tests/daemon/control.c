@@ -287,7 +287,8 @@ TEST(clients_that_are_refused_and_silent_do_not_pile_up) {
 /* Every packet is a valid one with some bytes changed; what comes back is an answer or a hang-up. */
 TEST_LIMITED(ten_thousand_damaged_packets_leave_the_broker_as_it_was, 120) {
         static const uint16_t types[] = {WIRE_HELLO, WIRE_BIND,  WIRE_LISTEN,            WIRE_CONNECT,
-                                         WIRE_CLOSED, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE};
+                                         WIRE_CLOSED, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE,
+                                         WIRE_RESOLVE_CID};
         begin();
         uint64_t random = 88172645463325252u;
         int client = bare_client(&world);
@@ -295,7 +296,7 @@ TEST_LIMITED(ten_thousand_damaged_packets_leave_the_broker_as_it_was, 120) {
         check_equal(ask(client, &probe, -1), 0);
         unsigned before = bare_descriptors(&world, client);
         for (unsigned i = 0; i < 10000; i++) {
-                struct wire_request request = request_of(types[i % 8]);
+                struct wire_request request = request_of(types[i % (sizeof types / sizeof *types)]);
                 uint8_t packet[WIRE_PACKET_MAX], answer[WIRE_PACKET_MAX];
                 request.service_id = SERVICE;
                 request.vm_id = HV_GUID_LOOPBACK;
@@ -360,6 +361,64 @@ TEST(names_resolve_as_the_caller_sees_them) {
         check_equal(ask(web, &request, -1), ENOENT);
         fd_close(host);
         fd_close(web);
+        bare_end(&world);
+}
+
+/* What is asked for, and what is answered: a VmId and a CID, or ENOENT where the CID is 0. */
+static void check_cid(int client, const GUID *vm_id, uint32_t cid, const GUID *expected_vm_id, uint32_t expected_cid) {
+        struct wire_request request = request_of(WIRE_RESOLVE_CID);
+        struct wire_reply reply;
+        request.vm_id = *vm_id;
+        request.cid = cid;
+        tell(client, &request, -1);
+        hear(client, &reply);
+        check_equal(reply.error, expected_cid ? 0 : ENOENT);
+        check_equal(reply.cid, expected_cid);
+        check(guid_equal(&reply.vm_id, expected_cid ? expected_vm_id : &HV_GUID_ZERO));
+}
+
+TEST(cids_and_partitions_are_found_by_each_other_as_the_caller_sees_them) {
+        static const GUID vm = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
+        static const GUID other = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 3}};
+        static const GUID third = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 4}};
+        static const GUID inner = {0xcccccccc, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 5}};
+        bare_new(&world);
+        bare_partition(&world, &vm, "Label=web\nKind=vm\nSiblings=yes\nCid=10\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
+        bare_partition(&world, &other, "Label=mail\nKind=vm\nCid=11\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
+        bare_partition(&world, &third, "Label=dns\nKind=vm\nSiblings=yes\nCid=12\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
+        bare_partition(&world, &inner, "Label=db\nKind=container\nCid=13\nParent=bbbbbbbb-0000-4000-8000-000000000002\n");
+        bare_start(&world);
+        int host = bare_client(&world), web = bare_client_of(&world, &vm), db = bare_client_of(&world, &inner);
+        check_cid(host, &HV_GUID_ZERO, 10, &vm, 10);
+        check_cid(host, &HV_GUID_ZERO, 13, &inner, 13);
+        check_cid(host, &inner, 99, &inner, 13);
+        check_cid(host, &HV_GUID_ZERO, 99, NULL, 0);
+        check_cid(host, &HV_GUID_ZERO, 0, NULL, 0);
+        check_cid(host, &HV_GUID_ZERO, 0xffffffff, NULL, 0);
+        for (unsigned i = 0; i < 2; i++)
+                check_cid(host, i ? &HV_GUID_LOOPBACK : &HV_GUID_ZERO, 2, &HOST, 2);
+        check_cid(host, &HV_GUID_PARENT, 0, NULL, 0);
+        check_cid(host, &HV_GUID_CHILDREN, 0, NULL, 0);
+
+        check_cid(web, &HV_GUID_LOOPBACK, 0, &vm, 10);
+        check_cid(web, &HV_GUID_ZERO, 1, &vm, 10);
+        check_cid(web, &HV_GUID_ZERO, 10, &vm, 10);
+        check_cid(web, &HV_GUID_ZERO, 2, &HOST, 2);
+        check_cid(web, &HV_GUID_PARENT, 0, &HOST, 2);
+        check_cid(web, &HV_GUID_SILOHOST, 0, NULL, 0);
+        check_cid(web, &HV_GUID_ZERO, 12, &third, 12);
+        check_cid(web, &HV_GUID_ZERO, 11, NULL, 0);
+        check_cid(web, &other, 0, NULL, 0);
+
+        check_cid(db, &HV_GUID_PARENT, 0, &vm, 2);
+        check_cid(db, &HV_GUID_SILOHOST, 0, &vm, 2);
+        check_cid(db, &HV_GUID_ZERO, 2, &vm, 2);
+        check_cid(db, &HV_GUID_ZERO, 10, &vm, 2);
+        check_cid(db, &HOST, 0, NULL, 0);
+        check_cid(db, &HV_GUID_ZERO, 12, NULL, 0);
+        fd_close(host);
+        fd_close(web);
+        fd_close(db);
         bare_end(&world);
 }
 

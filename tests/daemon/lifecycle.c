@@ -135,6 +135,34 @@ TEST(a_definition_with_a_mistake_costs_only_its_own_partition) {
         bare_end(&world);
 }
 
+TEST(a_partition_older_than_its_cid_gets_one_that_lasts_and_is_nobody_elses) {
+        static const GUID old = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 2}};
+        static const GUID three = {0xbbbbbbbb, 0, 0x4000, {0x80, 0, 0, 0, 0, 0, 0, 3}};
+        char path[PATH_MAX], *text;
+        size_t length;
+        bare_new(&world);
+        bare_partition(&world, &old, "Label=old\nKind=vm\nX-Mine=kept\nParent=aaaaaaaa-0000-4000-8000-000000000001");
+        bare_partition(&world, &three, "Label=three\nKind=vm\nCid=3\nParent=aaaaaaaa-0000-4000-8000-000000000001\n");
+        for (unsigned i = 0; i < 2; i++) {
+                bare_start(&world);
+                int client = bare_client_of(&world, &old);
+                struct wire_request request = request_of(WIRE_RESOLVE_CID);
+                struct wire_reply reply;
+                request.vm_id = HV_GUID_LOOPBACK;
+                tell(client, &request, -1);
+                hear(client, &reply);
+                check_equal(reply.cid, 4);
+                fd_close(client);
+                bare_kill(&world);
+        }
+        bare_path(&world, "state/partitions/bbbbbbbb-0000-4000-8000-000000000002.conf", path);
+        check_ok(file_read(AT_FDCWD, path, 4096, &text, &length));
+        check_string(text, "Format=1\nLabel=old\nKind=vm\nX-Mine=kept\nParent=aaaaaaaa-0000-4000-8000-000000000001\nCid=4\n");
+        free(text);
+        bare_start(&world);
+        bare_end(&world);
+}
+
 TEST(a_host_with_a_mistake_in_it_is_not_replaced_by_another) {
         bare_new(&world);
         bare_partition(&world, &HOST, "Label=lab\nKind=hots\n");

@@ -100,7 +100,8 @@ TEST(requests_with_some_bytes_wrong_end_the_connection_or_are_answered) {
         struct world *world = world_family();
         uint8_t packet[WIRE_PACKET_MAX];
         int fd = connect_to_control(world, "web01");
-        const uint16_t types[] = {WIRE_HELLO, WIRE_LISTEN, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE};
+        const uint16_t types[] = {WIRE_HELLO, WIRE_LISTEN, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE,
+                                  WIRE_RESOLVE_CID};
         for (unsigned i = 0; i < REQUESTS; i++) {
                 size_t size = encode(packet, types[random_below(5)]);
                 for (unsigned j = random_below(4); j < 4; j++)

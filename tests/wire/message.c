@@ -14,7 +14,7 @@ static const GUID SERVICE = {0xa1a2a3a4, 0xb1b2, 0xc1c2, {1, 2, 3, 4, 5, 6, 7, 8
 
 static const uint16_t REQUESTS[] = {WIRE_HELLO, WIRE_BIND,  WIRE_LISTEN,            WIRE_CONNECT,
                                     WIRE_CLOSED, WIRE_CHECK, WIRE_RESOLVE_PARTITION, WIRE_RESOLVE_SERVICE,
-                                    WIRE_RING, WIRE_SUSPEND};
+                                    WIRE_RING, WIRE_SUSPEND, WIRE_RESOLVE_CID};
 
 #define for_each_type(variable) \
         for (const uint16_t *variable = REQUESTS; variable < REQUESTS + sizeof REQUESTS / sizeof *REQUESTS; variable++)
@@ -35,6 +35,7 @@ static struct wire_request request_of(uint16_t type) {
                                        .flags = WIRE_CONNECT_PASSTHRU,
                                        .closed_count = 2,
                                        .closed = {VM, SERVICE},
+                                       .cid = 7,
                                        .name = "web01/db"};
         return request;
 }
@@ -44,6 +45,7 @@ static struct wire_reply reply_of(uint16_t type) {
                                    .vm_id = VM,
                                    .service_id = SERVICE,
                                    .parent_vm_id = SERVICE,
+                                   .cid = 0xfffffffe,
                                    .kind = HV_PARTITION_VM,
                                    .label = "web01"};
         return reply;
@@ -111,8 +113,8 @@ TEST(a_connect_travels_byte_for_byte_as_documented) {
 }
 
 TEST(packets_have_the_documented_lengths) {
-        static const size_t requests[] = {24, 64, 56, 100, 60, 56, 33, 33, 48, 48},
-                            replies[] = {132, 64, 32, 64, 0, 32, 48, 48, 0, 32};
+        static const size_t requests[] = {24, 64, 56, 100, 60, 56, 33, 33, 48, 48, 44},
+                            replies[] = {132, 64, 32, 64, 0, 32, 48, 48, 0, 32, 52};
         uint8_t packet[WIRE_PACKET_MAX];
         for_each_type (type) {
                 struct wire_request request = request_of(*type);
@@ -131,7 +133,9 @@ TEST(every_request_is_read_back_with_the_fields_of_its_type) {
                 check_equal(got.header.type, *type);
                 check_equal(got.header.serial, 0x11223344);
                 bool addressed = *type >= WIRE_BIND && *type <= WIRE_CONNECT;
-                check(guid_equal(&got.vm_id, addressed || *type == WIRE_CHECK ? &VM : &HV_GUID_ZERO));
+                bool is_at_vm = addressed || *type == WIRE_CHECK || *type == WIRE_RESOLVE_CID;
+                check(guid_equal(&got.vm_id, is_at_vm ? &VM : &HV_GUID_ZERO));
+                check_equal(got.cid, *type == WIRE_RESOLVE_CID ? 7 : 0);
                 bool lends = *type == WIRE_BIND || *type == WIRE_CONNECT || *type == WIRE_RING;
                 bool is_typed = lends || *type == WIRE_SUSPEND;
                 check(guid_equal(&got.service_id, addressed || is_typed || *type == WIRE_CHECK ? &SERVICE : &HV_GUID_ZERO));
@@ -165,7 +169,9 @@ TEST(every_reply_is_read_back_with_the_fields_of_its_type) {
                 check_equal(got.header.type, *type | WIRE_REPLY);
                 check_equal(got.error, 0);
                 bool hello = *type == WIRE_HELLO, pair = *type == WIRE_BIND || *type == WIRE_CONNECT;
-                check(guid_equal(&got.vm_id, hello || pair || *type == WIRE_RESOLVE_PARTITION ? &VM : &HV_GUID_ZERO));
+                bool is_resolved = *type == WIRE_RESOLVE_PARTITION || *type == WIRE_RESOLVE_CID;
+                check(guid_equal(&got.vm_id, hello || pair || is_resolved ? &VM : &HV_GUID_ZERO));
+                check_equal(got.cid, *type == WIRE_RESOLVE_CID ? 0xfffffffe : 0);
                 check(guid_equal(&got.service_id, pair || *type == WIRE_RESOLVE_SERVICE ? &SERVICE : &HV_GUID_ZERO));
                 check(guid_equal(&got.parent_vm_id, hello ? &SERVICE : &HV_GUID_ZERO));
                 check_equal(got.kind, hello ? HV_PARTITION_VM : 0);
