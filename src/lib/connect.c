@@ -8,6 +8,8 @@
  * parked.h.
  */
 
+#include "lib/connect.h"
+
 #include "lib/address.h"
 #include "lib/carrier.h"
 #include "lib/closed.h"
@@ -43,8 +45,7 @@ static int unconnected_type(int fd, int *ret_type) {
         return socket_is_connected(fd) ? -EISCONN : 0;
 }
 
-/* A connect wakes nobody: an edge-triggered waiter gets its edge from a send buffer that "grew". */
-static void give_edge(int fd) {
+void connect_give_edge(int fd) {
         int size;
         if (socket_option(fd, SO_SNDBUF, &size) < 0)
                 return;
@@ -70,7 +71,7 @@ static int lend(int fd, struct wire_request *request, uint32_t timeout_ms, struc
         if (blocks)
                 (void)ioctl(fd, FIONBIO, &no);
         else if (!r && !(r = parked_result(fd)))
-                give_edge(fd);
+                connect_give_edge(fd);
         return r;
 }
 

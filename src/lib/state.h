@@ -22,7 +22,14 @@ enum {
         STATE_BOUND = 0x10,           /* to vm_id and service_id, here alone: hv_bind() with a ServiceId of zero */
         STATE_CARRIER_ASKED = 0x20,   /* HVSOCKET_CARRIER, in `carrier` */
         STATE_READINESS_LIBRARY = 0x40, /* HVSOCKET_READINESS */
+        STATE_VSOCK_OPTIONS = 0x100,  /* of libhvsock-preload, in `vsock` */
         STATE_CONNECTING = 0x80,      /* hv_connect() said EINPROGRESS, and the next one tells how it went */
+};
+
+/* SO_VM_SOCKETS_*, of sockets that are AF_VSOCK's to their program. */
+struct vsock_options {
+        uint64_t buffer_size, buffer_min, buffer_max;
+        int64_t timeout_seconds, timeout_microseconds;
 };
 
 struct socket_state {
@@ -30,6 +37,7 @@ struct socket_state {
         uint32_t connect_timeout_ms; /* 0: the default */
         uint32_t carrier;
         GUID vm_id, service_id;      /* with STATE_BOUND */
+        struct vsock_options vsock;  /* with STATE_VSOCK_OPTIONS */
 };
 
 /* A copy; zeros when there is none, also for a bad descriptor. */

@@ -21,6 +21,7 @@
 #include "lib/posix.h"
 #include "preload/next.h"
 #include "preload/vsock.h"
+#include "preload/vsock_options.h"
 #include <hvsock.h>
 #include <linux/vm_sockets.h>
 #include <pthread.h>
@@ -125,4 +126,22 @@ EXPORT int shutdown(int fd, int how) {
         if (!mark_read(fd, &mark) || !is_vsock(&mark))
                 return NEXT(shutdown)(fd, how);
         return posix_result(vsock_shutdown(fd, how));
+}
+
+EXPORT int getsockopt(int fd, int level, int option, void *__restrict value, socklen_t *__restrict length) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(getsockopt)(fd, level, option, value, length);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_getsockopt(fd, &mark, level, option, value, length))
+                               : hv_getsockopt(fd, level, option, value, length);
+}
+
+EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_t length) {
+        struct mark mark;
+        if (!mark_read(fd, &mark))
+                return NEXT(setsockopt)(fd, level, option, value, length);
+        NOT_CANCELLED;
+        return is_vsock(&mark) ? posix_result(vsock_setsockopt(fd, level, option, value, length))
+                               : hv_setsockopt(fd, level, option, value, length);
 }

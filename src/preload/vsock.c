@@ -7,9 +7,12 @@
 #include "base/fd.h"
 #include "base/guid.h"
 #include "lib/address.h"
+#include "lib/connect.h"
 #include "preload/cid.h"
 #include "preload/errors.h"
 #include "preload/vsock_address.h"
+#include "preload/vsock_options.h"
+#include "ring/marks.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <hvsock.h>
@@ -20,9 +23,14 @@
 
 #define LAST_RESERVED_PORT 1023u
 
+/* As AF_VSOCK has it by default. The kernel doubles what SO_SNDBUF is told, and takes its overhead from that. */
+static const int longest_message = (int)(VSOCK_BUFFER_SIZE + PACKET_OVERHEAD) / 2;
+
 int socket_begins(int fd, const struct mark *mark) {
-        int off = 0;
+        int off = 0, type;
         (void)setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &off, sizeof off); /* a peer's abort is no byte to who reads plainly */
+        if (mark->flags & MARK_VSOCK && socket_option(fd, SO_TYPE, &type) == 0 && type == SOCK_SEQPACKET)
+                (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &longest_message, sizeof longest_message);
         return mark_write(fd, mark);
 }
 
@@ -132,9 +140,37 @@ int vsock_accept(int fd, const struct mark *mark, struct sockaddr *ret_address, 
         if (accepted < 0)
                 return -errno;
         int r = socket_begins(accepted, &(struct mark){.flags = MARK_VSOCK});
+        vsock_options_inherit(fd, accepted);
         if (!r && ret_address)
                 r = vsock_address_give(vsock_cid_of(&peer.VmId), vsock_port_of(&peer.ServiceId), ret_address, length);
         return r < 0 ? r : fd_take(accepted);
+}
+
+static int dial(int fd, const SOCKADDR_HV *address) {
+        return hv_connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 ? failed(VSOCK_CONNECT) : 0;
+}
+
+/* What a peer says comes later in the kernel, where the broker's answer is there at once. */
+static bool answered_at_once(int fd, int r) {
+        return (!r || r == -ECONNRESET || r == -ETIMEDOUT) && fcntl(fd, F_GETFL) & O_NONBLOCK;
+}
+
+/* Programs that expect EINPROGRESS get it, and what they wait for. */
+static int put_off(int fd, struct mark *mark, int result) {
+        int r = 0;
+        if (result < 0) {
+                mark->error = (uint8_t)-result;
+                r = mark_write(fd, mark);
+                connect_give_edge(fd);
+        }
+        return r < 0 ? r : -EINPROGRESS;
+}
+
+static int take_error(int fd, struct mark *mark) {
+        int error = mark->error;
+        mark->error = 0;
+        int r = mark_write(fd, mark);
+        return r < 0 ? r : -error;
 }
 
 int vsock_connect(int fd, struct mark *mark, const struct sockaddr *address, socklen_t length) {
@@ -144,8 +180,10 @@ int vsock_connect(int fd, struct mark *mark, const struct sockaddr *address, soc
         int r = vsock_address_take(address, length, &asked);
         if (r == -EFAULT)
                 return r;
+        if (mark->error)
+                return take_error(fd, mark);
         if (socket_is_connected(fd))
-                return hv_connect(fd, (const struct sockaddr *)&dialled, sizeof dialled) < 0 ? -errno : 0;
+                return dial(fd, &dialled);
         if (!r)
                 r = endpoint_read(fd, &endpoint);
         if (!r && endpoint.role == ROLE_BOUND)
@@ -154,13 +192,13 @@ int vsock_connect(int fd, struct mark *mark, const struct sockaddr *address, soc
                 r = vsock_dialled(asked.svm_cid, &dialled.VmId);
         if (r < 0)
                 return r;
-        if (hv_service_from_port(asked.svm_port, &dialled.ServiceId) < 0)
-                return -ECONNRESET; /* no such port can be listened at */
-        return hv_connect(fd, (const struct sockaddr *)&dialled, sizeof dialled) < 0 ? failed(VSOCK_CONNECT) : 0;
+        bool can_be_bound = hv_service_from_port(asked.svm_port, &dialled.ServiceId) == 0;
+        r = can_be_bound ? dial(fd, &dialled) : -ECONNRESET;
+        return answered_at_once(fd, r) ? put_off(fd, mark, r) : r;
 }
 
 static uint32_t bound_cid(const struct mark *mark) {
-        return mark->flags & MARK_BOUND_OWN     ? vsock_cid_of(&HV_GUID_LOOPBACK)
+        return mark->flags & MARK_BOUND_OWN     ? vsock_own_cid()
                : mark->flags & MARK_BOUND_LOCAL ? VMADDR_CID_LOCAL
                                                 : VMADDR_CID_ANY;
 }

@@ -52,8 +52,12 @@ uint32_t vsock_cid_of(const GUID *vm_id) {
         return cid_of_vm(vm_id, &cid) == 0 ? cid : VMADDR_CID_ANY;
 }
 
+uint32_t vsock_own_cid(void) {
+        uint32_t cid;
+        return cid_own(&cid) == 0 ? cid : VMADDR_CID_ANY;
+}
+
 int vsock_dialled(uint32_t cid, GUID *ret_vm_id) {
-        uint32_t own;
         switch (cid) {
         case VMADDR_CID_HYPERVISOR:
                 return -ENETUNREACH;
@@ -61,7 +65,7 @@ int vsock_dialled(uint32_t cid, GUID *ret_vm_id) {
                 *ret_vm_id = HV_GUID_LOOPBACK;
                 return 0;
         case VMADDR_CID_HOST:
-                if (cid_own(&own) == 0 && own == VMADDR_CID_HOST)
+                if (vsock_own_cid() == VMADDR_CID_HOST)
                         break;
                 *ret_vm_id = HV_GUID_PARENT;
                 return 0;

@@ -19,8 +19,9 @@ int vsock_address_take(const struct sockaddr *address, socklen_t length, struct 
 int vsock_address_give(uint32_t cid, uint32_t port, struct sockaddr *ret_address, socklen_t *length);
 
 uint32_t vsock_port_of(const GUID *service_id);
-/* VMADDR_CID_ANY where the broker does not say. */
+/* Both: VMADDR_CID_ANY where the broker does not say. */
 uint32_t vsock_cid_of(const GUID *vm_id);
+uint32_t vsock_own_cid(void);
 
 /* Whom a connect to this CID dials. -ENODEV, or -ENETUNREACH for the hypervisor, which has no sockets. */
 int vsock_dialled(uint32_t cid, GUID *ret_vm_id);
