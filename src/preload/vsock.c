@@ -62,11 +62,11 @@ static bool may_bind_reserved_ports(void) {
         return syscall(SYS_capget, &header, sets) == 0 && sets[0].effective & 1u << CAP_NET_BIND_SERVICE;
 }
 
-static int bind_to(int fd, const GUID *vm_id, uint32_t port) {
+static int bind_to(int fd, const GUID *vm_id, uint32_t port, enum vsock_call call) {
         SOCKADDR_HV address = {.Family = AF_HYPERV, .VmId = *vm_id};
         if (hv_service_from_port(port, &address.ServiceId) < 0)
                 return -EADDRNOTAVAIL;
-        return hv_bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+        return hv_bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? failed(call) : 0;
 }
 
 /* Where connections to this CID come from. `ret_flags` are those of the mark that say so. */
@@ -113,8 +113,8 @@ int vsock_bind(int fd, struct mark *mark, const struct sockaddr *address, sockle
         }
         if (asked.svm_port <= LAST_RESERVED_PORT && !may_bind_reserved_ports())
                 return -EACCES;
-        r = bind_to(fd, &vm_id, asked.svm_port);
-        return r < 0 ? failed(VSOCK_BIND) : mark_write(fd, mark);
+        r = bind_to(fd, &vm_id, asked.svm_port, VSOCK_BIND);
+        return r < 0 ? r : mark_write(fd, mark);
 }
 
 int vsock_listen(int fd, struct mark *mark, int backlog) {
@@ -123,9 +123,9 @@ int vsock_listen(int fd, struct mark *mark, int backlog) {
         if (r < 0)
                 return r;
         if (endpoint.role == ROLE_NEW && mark->flags & MARK_CHOSEN) {
-                r = bind_to(fd, mark->flags & MARK_BOUND_LOCAL ? &HV_GUID_LOOPBACK : &HV_GUID_WILDCARD, mark->port);
+                r = bind_to(fd, mark->flags & MARK_BOUND_LOCAL ? &HV_GUID_LOOPBACK : &HV_GUID_WILDCARD, mark->port, VSOCK_LISTEN);
                 if (r < 0)
-                        return failed(VSOCK_LISTEN);
+                        return r;
                 mark->flags &= (uint8_t)~MARK_CHOSEN;
                 if ((r = mark_write(fd, mark)) < 0)
                         return r;
@@ -161,8 +161,8 @@ static int put_off(int fd, struct mark *mark, int result) {
         if (result < 0) {
                 mark->error = (uint8_t)-result;
                 r = mark_write(fd, mark);
-                connect_give_edge(fd);
         }
+        connect_give_edge(fd);
         return r < 0 ? r : -EINPROGRESS;
 }
 
