@@ -5,7 +5,9 @@
 #include "base/fd.h"
 #include "deaf_file.h"
 #include "lingering.h"
+#include "pair.h"
 #include "test.h"
+#include "vm/vsock.h"
 #include "vm/worker.h"
 #include "vm_world.h"
 #include <fcntl.h>
@@ -18,6 +20,9 @@
 #define HELD_UP 12u
 #define DEAF_SIZE 65536u
 #define PATIENCE_SECONDS 20
+
+#define UNREAD_MAX 100000u /* requests whose replies fill any socket */
+#define BUSY_PACKETS_MAX 4096u
 
 static int deaf[VMMS]; /* the peers of lingering sockets, which never read */
 
@@ -131,4 +136,139 @@ TEST(threads_that_are_held_up_keep_hvsockd_from_ending_only_for_a_while) {
                 fake_guest_free(&vmms[i]);
         }
         world_end(world);
+}
+
+/* ---- beside a guest that works ---- */
+
+/* A world in which `guest` runs and another VM's VMM is the test's to misuse. */
+static void begin_beside(int *ret_vmm) {
+        char lines[64];
+        world = world_new();
+        snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n", FAKE_CID);
+        world_define(world, "guest", "vm", lines);
+        snprintf(lines, sizeof lines, "Reach=vm\nCid=%u\n", FAKE_CID + 1);
+        world_define(world, "other", "vm", lines);
+        vm_id = *world_id(world, "guest");
+        service_id = port_service(PORT);
+        world_write_service(world, &service_id, "Port", "");
+        world_start(world);
+        world_enter(world, "host");
+        vm_plug("guest");
+        *ret_vmm = connect_vmm("other");
+}
+
+static void end_beside(void) {
+        fake_guest_free(&guest);
+        vm_world_close();
+}
+
+static void check_serves(void) {
+        char bytes[8];
+        int listener = vm_listen(SOCK_STREAM), fd = vm_accept(listener, 40000, SOCK_STREAM);
+        driver_send(driver_packet(PORT, 40000, VSOCK_RW, VSOCK_STREAM), "hello", 5);
+        check_equal(must(hv_recv(fd, bytes, sizeof bytes, 0)), 5);
+        check_equal(must(hv_send(fd, "you!", 4, 0)), 4);
+        check_equal(driver_receive(bytes, sizeof bytes).length, 4);
+        must(hv_close(fd));
+        check_equal(driver_expect(VSOCK_SHUTDOWN).flags, VSOCK_SHUT_BOTH);
+        driver_send(driver_packet(PORT, 40000, VSOCK_RST, VSOCK_STREAM), NULL, 0);
+        must(hv_close(listener));
+        check_answers();
+}
+
+TEST(a_vmm_that_stops_in_the_middle_of_a_message_holds_up_nobody_and_may_go_on) {
+        const uint32_t request[3] = {VHOST_USER_GET_FEATURES, 1, 0}; /* 1: the protocol's version */
+        uint32_t reply[5];
+        int vmm;
+        begin_beside(&vmm);
+        check_equal(must(send(vmm, request, sizeof request / 2, 0)), sizeof request / 2);
+        check_serves();
+        check_equal(must(send(vmm, (const uint8_t *)request + sizeof request / 2, sizeof request / 2, 0)), sizeof request / 2);
+        check_equal(must(recv(vmm, reply, sizeof reply, MSG_WAITALL)), sizeof reply);
+        check_equal(reply[0], VHOST_USER_GET_FEATURES);
+        close(vmm);
+        end_beside();
+}
+
+TEST(a_vmm_that_reads_no_replies_is_let_go_and_holds_up_nobody) {
+        const uint32_t request[3] = {VHOST_USER_GET_FEATURES, 1, 0};
+        unsigned sent = 0;
+        ssize_t r = 0;
+        int vmm;
+        begin_beside(&vmm);
+        while (sent < UNREAD_MAX && (r = send(vmm, request, sizeof request, MSG_NOSIGNAL)) == sizeof request)
+                sent++;
+        check(r < 0 && (errno == EPIPE || errno == ECONNRESET));
+        check_serves();
+        close(vmm);
+        vmm = connect_vmm("other"); /* the next one is served */
+        check_equal(must(send(vmm, request, sizeof request, 0)), sizeof request);
+        check_equal(must(recv(vmm, &(uint32_t){0}, sizeof(uint32_t), MSG_WAITALL)), sizeof(uint32_t));
+        close(vmm);
+        end_beside();
+}
+
+/* ---- one channel beside another of the same guest ---- */
+
+/* Until the guest resets it. */
+static long send_without_end(void *argument) {
+        static const char bytes[16384];
+        while (hv_send(*(int *)argument, bytes, sizeof bytes, MSG_NOSIGNAL) == sizeof bytes)
+                ;
+        return errno == ECONNRESET || errno == EPIPE ? 0 : -1;
+}
+
+static void guest_passed_on(uint32_t forwarded) {
+        struct vsock_packet update = driver_packet(PORT, 40000, VSOCK_CREDIT_UPDATE, VSOCK_STREAM);
+        update.forwarded = forwarded;
+        driver_send(update, NULL, 0);
+}
+
+TEST(a_channel_that_always_has_something_to_send_leaves_the_one_beside_it_its_turn) {
+        static uint8_t payload[FAKE_RX_BUFFER];
+        uint32_t busy_bytes = 0;
+        unsigned packets = 0;
+        int vmm;
+        begin_beside(&vmm);
+        int listener = vm_listen(SOCK_STREAM);
+        int busy = vm_accept(listener, 40000, SOCK_STREAM), quiet = vm_accept(listener, 40001, SOCK_STREAM);
+        struct thread *sender = thread_start(send_without_end, &busy);
+        bool is_told = false;
+        for (bool is_heard = false; !is_heard && packets < BUSY_PACKETS_MAX; packets++) {
+                struct vsock_packet packet = driver_next(payload, sizeof payload);
+                is_heard = packet.operation == VSOCK_RW && packet.target_port == 40001;
+                if (packet.operation != VSOCK_RW || is_heard)
+                        continue;
+                guest_passed_on(busy_bytes += packet.length);
+                if (!is_told && busy_bytes > 1u << 20) { /* now it is busy */
+                        check_equal(must(hv_send(quiet, "x", 1, 0)), 1);
+                        is_told = true;
+                }
+        }
+        check(packets < BUSY_PACKETS_MAX);
+        driver_send(driver_packet(PORT, 40000, VSOCK_RST, VSOCK_STREAM), NULL, 0);
+        check_equal(thread_join(sender), 0);
+        must(hv_close(busy));
+        must(hv_close(quiet));
+        must(hv_close(listener));
+        close(vmm);
+        end_beside();
+}
+
+TEST(a_channel_that_nobody_reads_leaves_the_one_beside_it_its_way) {
+        static const char bytes[32768];
+        char byte;
+        int vmm;
+        begin_beside(&vmm);
+        int listener = vm_listen(SOCK_STREAM);
+        int unread = vm_accept(listener, 40000, SOCK_STREAM), other = vm_accept(listener, 40001, SOCK_STREAM);
+        for (unsigned i = 0; i < VSOCK_BUFFER_MAX / sizeof bytes; i++) /* all that it has credit for */
+                driver_send(driver_packet(PORT, 40000, VSOCK_RW, VSOCK_STREAM), bytes, sizeof bytes);
+        driver_send(driver_packet(PORT, 40001, VSOCK_RW, VSOCK_STREAM), "x", 1);
+        check_equal(must(hv_recv(other, &byte, 1, 0)), 1);
+        must(hv_close(unread));
+        must(hv_close(other));
+        must(hv_close(listener));
+        close(vmm);
+        end_beside();
 }
