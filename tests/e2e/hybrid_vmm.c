@@ -294,3 +294,38 @@ TEST(the_files_go_with_the_daemon_and_come_back_with_it) {
         must(hv_close(listener));
         end();
 }
+
+/* ---- one that was added while hvsockd ran ---- */
+
+TEST(a_vm_that_vm_add_attached_talks_both_ways) {
+        char output[128], bytes[16];
+        int to_guest;
+        world = world_new();
+        snprintf(path, sizeof path, "%s/v.sock", world->root);
+        snprintf(file, sizeof file, "%s_5000", path);
+        service_id = port_service(5000);
+        world_write_service(world, &service_id, "Port", "");
+        world_start(world);
+        check_equal(cli(world, output, sizeof output, "vm", "add", "guest", "--hybrid", path, NULL), 0);
+        output[strcspn(output, "\n")] = 0;
+        must(hv_guid_parse(output, &vm_id));
+        start_vmm();
+        world_enter(world, "host");
+        int fd = connect_accepted(&to_guest);
+        check_equal(must(hv_send(fd, "hello", 5, 0)), 5);
+        expect_text(to_guest, "hello");
+        int listener = listen_at(&HV_GUID_CHILDREN), from_guest = knock();
+        send_text(from_guest, "you!");
+        int accepted = (int)must(hv_accept(listener, NULL, NULL));
+        check_equal(must(hv_recv(accepted, bytes, sizeof bytes, 0)), 4);
+        must(hv_close(accepted));
+        hear_end(from_guest);
+        check(await(service_counter(world, &service_id, "channelsNow") == 1));
+        must(hv_close(fd));
+        hear_end(to_guest);
+        json_object_put(manage(world, "ListChannels", "{}")); /* asks after who connected */
+        check(await(service_counter(world, &service_id, "channelsNow") == 0));
+        must(hv_close(listener));
+        check_equal(cli(world, output, sizeof output, "vm", "remove", "guest", NULL), 0);
+        end();
+}
