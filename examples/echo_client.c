@@ -9,32 +9,24 @@
 
 #include <errno.h>
 #include <hvsock.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 static int fail(const char *what) {
-        struct hv_refusal refusal = {.struct_size = sizeof refusal};
         int error = errno;
-        perror(what);
-        if (hv_last_refusal(&refusal) == 0 && refusal.text[0])
+        struct hv_refusal refusal = {.struct_size = sizeof refusal};
+        bool explained = hv_last_refusal(&refusal) == 0;
+        fprintf(stderr, "%s: %s\n", what, strerror(error));
+        if (explained)
                 fprintf(stderr, "%s\n", refusal.text);
         if (!strcmp(refusal.rule_name, "not-registered"))
                 fprintf(stderr, "  try: on the host: hvsock service add --id '<GUID>' '<NAME>'\n");
-        else if (error == ENOENT)
+        else if (!explained && error == ENOENT)
                 fprintf(stderr, "nothing has this name\n  try: on the host: hvsock tree; hvsock service list\n");
-        else if (error == ENETDOWN)
+        else if (!explained && error == ENETDOWN)
                 fprintf(stderr, "no hvsockd was found\n  try: hvsock doctor\n");
         return 1;
-}
-
-static int find_partition(const char *name, GUID *ret_vm_id) {
-        if (!strcmp(name, "parent"))
-                *ret_vm_id = HV_GUID_PARENT;
-        else if (!strcmp(name, "loopback"))
-                *ret_vm_id = HV_GUID_LOOPBACK;
-        else
-                return hv_guid_parse(name, ret_vm_id) < 0 ? hv_partition_by_name(name, ret_vm_id) : 0;
-        return 0;
 }
 
 int main(int argc, char **argv) {
@@ -45,9 +37,9 @@ int main(int argc, char **argv) {
         const char *service = argc > 3 ? argv[3] : "HV Socket Demo";
         SOCKADDR_HV address = {.Family = AF_HYPERV};
 
-        if (find_partition(argv[1], &address.VmId) < 0)
+        if (hv_partition_by_name(argv[1], &address.VmId) < 0)
                 return fail(argv[1]);
-        if (hv_guid_parse(service, &address.ServiceId) < 0 && hv_service_by_name(service, &address.ServiceId) < 0)
+        if (hv_service_by_name(service, &address.ServiceId) < 0)
                 return fail(service);
 
         int channel = hv_socket(AF_HYPERV, SOCK_STREAM, HV_PROTOCOL_RAW);

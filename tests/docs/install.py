@@ -40,7 +40,7 @@ def what_others_build_on_is_there(root):
     wanted = ["bin/hvsock", "sbin/hvsockd", "include/hvsock.h", "include/hvsocket.h", "libhvsock.so", "libhvsock.a",
               "pkgconfig/libhvsock.pc", "system/hvsockd.service", "user/hvsockd.service", "sysusers.d/hvsock.conf",
               "include/hvsock-winsock/winsock2.h", "hvsock-winsock/sys/select.h", "libhvsock-winsock.so",
-              "libhvsock-winsock.a", "pkgconfig/hvsock-winsock.pc",
+              "libhvsock-winsock.a", "pkgconfig/hvsock-winsock.pc", "include/hvsock-windows/hvsock.h",
               "bash-completion/completions/hvsock", "zsh/site-functions/_hvsock",
               "fish/vendor_completions.d/hvsock.fish", "varlink/io.hvsock.varlink", "doc/hvsock/echo_server.c",
               "doc/hvsock/LICENSE"]
