@@ -16,6 +16,7 @@
 #include "cli/execute.h"
 #include "cli/management.h"
 #include "cli/partition.h"
+#include "cli/preload.h"
 #include "cli/run_namespace.h"
 #include "cli/verb.h"
 #include <errno.h>
@@ -92,15 +93,26 @@ static int run_run(const struct invocation *invocation) {
 
         if (setenv("HVSOCK_SOCKET", directory, 1) < 0 || unsetenv("HVSOCK_MANAGE") < 0)
                 return fail(EXIT_OWN, "run", strerror(errno), NULL);
+        if (is_given(invocation, "preload") && (r = preload_prepare("run", command)) != EXIT_OK)
+                return r;
         return execute(command);
 }
+
+static const struct verb_option options[] = {
+        {"preload", 0, NULL, "the sockets of AF_VSOCK and AF_HYPERV that it asks the system for are hvsock's"},
+        OPTIONS_END,
+};
 
 const struct verb verb_run = {
         .name = "run",
         .synopsis = "PARTITION [--] COMMAND [ARGUMENT]...",
         .summary = "run a command as a partition, where it sees only that partition's socket",
         .details = "Where the system forbids the namespaces that this takes, the command runs without them, after a\n"
-                   "warning: it then is that partition only as long as it does not look for another.",
+                   "warning: it then is that partition only as long as it does not look for another.\n\n"
+                   "With --preload COMMAND and what it starts need not know of hvsock. COMMAND has to be dynamically\n"
+                   "linked, to hvsock's C library, and neither setuid nor setgid nor with file capabilities. What asks\n"
+                   "the kernel itself for such a socket gets EAFNOSUPPORT, and io_uring is EPERM.",
+        .options = options,
         .arguments_min = 2,
         .arguments_max = ARGUMENTS_ANY,
         .runs_command = true,

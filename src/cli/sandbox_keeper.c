@@ -8,6 +8,7 @@
 #include "cli/advice.h"
 #include "cli/execute.h"
 #include "cli/management.h"
+#include "cli/preload.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -107,7 +108,9 @@ static int start_command(struct sandbox *sandbox) {
         }
         if (sandbox->command == 0) {
                 sandbox_prepare_child(sandbox);
-                _exit(execute(sandbox->invocation->arguments));
+                char **command = sandbox->invocation->arguments;
+                int r = is_given(sandbox->invocation, "preload") ? preload_prepare("sandbox", command) : EXIT_OK;
+                _exit(r == EXIT_OK ? execute(command) : r);
         }
         return EXIT_OK;
 }
