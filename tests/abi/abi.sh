@@ -27,7 +27,7 @@ verdict() {
         fi
 }
 
-echo 1..11
+echo 1..12
 
 # check_library NAME NEEDED: of libNAME.so and libNAME.a; the names that its headers declare are in $scratch/declared.
 check_library() {
@@ -78,3 +78,9 @@ END
 { "$@" -I"$source/include" "$scratch/program.c" "$build/libhvsock.a" -pthread -o "$scratch/program" && "$scratch/program"; } \
         >"$scratch/said" 2>&1
 verdict a_program_with_such_names_of_its_own_links_statically
+
+# What a preloaded library exports is what it stands in front of: nothing of libhvsock's.
+sed -n 's/^ *\([a-z0-9_]*\);$/\1/p' "$source/src/preload/libhvsock-preload.map" | sort >"$scratch/declared"
+nm -D --defined-only "$build/libhvsock-preload.so" | sed 's/.* //' | sort >"$scratch/exported"
+{ test -s "$scratch/declared" && diff "$scratch/declared" "$scratch/exported"; } >"$scratch/said" 2>&1
+verdict libhvsock-preload.so_exports_the_names_of_its_list_and_no_others

@@ -57,6 +57,61 @@ TEST(python_talks_from_a_vm_to_its_host_and_back) {
         end(&sandbox);
 }
 
+/* Python knows no addresses of AF_HYPERV: libc's calls, which are what is preloaded. */
+TEST(python_talks_on_af_hyperv_through_ctypes) {
+        struct sandbox sandbox;
+        begin(&sandbox, FAMILY);
+        check_string(sh_text("hvsock run --preload web01 -- python3 -c '\n"
+                             "import ctypes, os, struct, uuid\n"
+                             "c = ctypes.CDLL(None)\n"
+                             "address = struct.pack(\"<HH\", 34, 0) + b\"\".join(uuid.UUID(id).bytes_le for id in\n"
+                             "    (\"e0e16197-dd56-4a10-9195-5ee7a155a838\", \"00001388-facb-11e6-bd58-64006a7986d3\"))\n"
+                             "l, d = c.socket(34, 1, 1), c.socket(34, 1, 1)\n"
+                             "assert not c.bind(l, address, 36) and not c.listen(l, 1) and not c.connect(d, address, 36)\n"
+                             "a = c.accept(l, None, None)\n"
+                             "os.write(d, b\"hello\")\n"
+                             "print(os.read(a, 9).decode())'"),
+                     "hello");
+        end(&sandbox);
+}
+
+#define LONG_MIB 1024
+#define USUAL_MIB 64
+
+static void check_same(unsigned mib) {
+        char size[32];
+        check_equal(sh("cmp %s/sent %s/got", scratch, scratch)->code, 0);
+        snprintf(size, sizeof size, "%llu", (unsigned long long)mib << 20);
+        check_string(sh_text("stat -c %%s %s/got", scratch), size);
+}
+
+TEST(socat_listens_and_connects_both_ways) {
+        unsigned mib = getenv("HVSOCK_LONG") ? LONG_MIB : USUAL_MIB;
+        struct sandbox sandbox;
+        char cid[16];
+        if (sh("command -v socat")->code)
+                test_skip("socat is not installed");
+        begin(&sandbox, FAMILY);
+        strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
+        sh_text("head -c %uM /dev/urandom >%s/sent", mib, scratch);
+        for (int to_guest = 0; to_guest < 2; to_guest++) {
+                pid_t server = sh_begin("hvsock run --preload %s -- socat -u VSOCK-LISTEN:" PORT " CREATE:%s/got", to_guest ? "web01" : "host", scratch);
+                await_success("hvsock ls | grep -q listening");
+                sh_text("hvsock run --preload %s -- socat -u OPEN:%s/sent VSOCK-CONNECT:%s:" PORT, to_guest ? "host" : "web01", scratch,
+                        to_guest ? cid : "2");
+                check_equal(sh_end(server), 0);
+                check_same(mib);
+
+                server = sh_begin("hvsock run --preload %s -- socat -U VSOCK-LISTEN:" PORT " OPEN:%s/sent", to_guest ? "web01" : "host", scratch);
+                await_success("hvsock ls | grep -q listening");
+                sh_text("hvsock run --preload %s -- socat -u VSOCK-CONNECT:%s:" PORT " CREATE:%s/got", to_guest ? "host" : "web01",
+                        to_guest ? cid : "2", scratch);
+                check_equal(sh_end(server), 0);
+                check_same(mib);
+        }
+        end(&sandbox);
+}
+
 TEST(a_sandboxs_command_and_what_it_starts_are_preloaded) {
         struct sandbox sandbox;
         begin(&sandbox, "");
