@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+
+/* The kernel's own tests of AF_VSOCK, whose both ends are ordinary processes: all but what no AF_UNIX descriptor can do. */
+
+#include "cli/shell.h"
+#include "guest.h"
+
+#include "test.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SERVICE "000004d2-facb-11e6-bd58-64006a7986d3" /* the port that they use */
+
+/* Data is the kernel's, and not looked at: docs/porting.md has the same list. */
+static const struct {
+        const char *name, *why;
+} left_out[] = {
+        {"SOCK_SEQPACKET msg bounds", "it wants MSG_EOR back, which AF_UNIX does not carry"},
+        {"SOCK_SEQPACKET invalid receive buffer", "it wants ENOMEM of a buffer that is no memory, and AF_UNIX says EFAULT"},
+        {"SOCK_STREAM poll() + SO_RCVLOWAT", "poll of AF_UNIX does not heed SO_RCVLOWAT"},
+};
+#define LEFT_OUT (sizeof left_out / sizeof *left_out)
+
+static char suite[PATH_MAX], skips[256], scratch[PATH_MAX];
+
+static void leave_out(void) {
+        size_t length = 0;
+        for (size_t i = 0; i < LEFT_OUT; i++) {
+                int number = atoi(sh_text("%s --list | grep -F '\t%s'", suite, left_out[i].name));
+                printf("left out: %s: %s\n", left_out[i].name, left_out[i].why);
+                length += (size_t)snprintf(skips + length, sizeof skips - length, " --skip=%d", number);
+        }
+}
+
+/* A client that comes before the server listens has begun no test yet, and comes again. */
+static void run_suite(const char *server, const char *of_client, const char *client, const char *of_server) {
+        unsigned port = 20000 + (unsigned)getpid() % 10000;
+        pid_t pid = sh_begin("exec timeout 100 hvsock run --preload %s -- %s --mode=server --control-port=%u --peer-cid=%s%s >%s/server 2>&1",
+                             server, suite, port, of_client, skips, scratch);
+        sh("for i in $(seq 50); do timeout 100 hvsock run --preload %s -- %s --mode=client --control-host=127.0.0.1 --control-port=%u "
+           "--peer-cid=%s%s >%s/client 2>&1 && exit; grep -q '^0 - ' %s/client && break; sleep 0.2; done",
+           client, suite, port, of_server, skips, scratch, scratch);
+        int code = sh_end(pid);
+        printf("%s", sh_text("cat %s/client %s/server", scratch, scratch));
+        check_equal(code, 0);
+        int cases = atoi(sh_text("%s --list | grep -c '^[0-9]'", suite));
+        check(cases > (int)LEFT_OUT);
+        check_equal(atoi(sh_text("grep -c '^[0-9].*ok$' %s/client", scratch)), cases - (int)LEFT_OUT);
+        check_equal(atoi(sh_text("grep -c '^[0-9].*ok$' %s/server", scratch)), cases - (int)LEFT_OUT);
+}
+
+TEST_LIMITED(the_kernels_own_tests_pass_between_a_vm_and_its_host_as_ordinary_processes, 300) {
+        struct sandbox sandbox;
+        char cid[16];
+        guest_require_kernel_suite();
+        snprintf(suite, sizeof suite, "%s/vsock_test", getenv("HVSOCK_GUEST"));
+        sandbox_open(&sandbox, "--vm web01 --service " SERVICE "='Kernel suite'");
+        strcpy(scratch, sh_text("mktemp -d"));
+        strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
+        leave_out();
+        run_suite("host", cid, "web01", "2");
+        run_suite("web01", "2", "host", cid);
+        sh_text("rm -r %s", scratch);
+        sandbox_close(&sandbox);
+}
