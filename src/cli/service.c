@@ -40,7 +40,7 @@ static int run_add(const struct invocation *invocation) {
 }
 
 static const struct verb_option add_options[] = {
-        {"id", 0, "GUID", "this ServiceId, not a new one"},
+        {"id", 0, "GUID", "this ServiceId, not a new one; vsock:PORT is a port's"},
         {"bind", 0, "RULE", "who may bind"},
         {"connect", 0, "RULE", "who may connect"},
         {"no-wildcard", 0, NULL, "listeners bound to wildcard accept nobody"},

@@ -4,6 +4,7 @@
 
 #include "cli/shell.h"
 #include "guest.h"
+#include "left_out.h"
 
 #include "test.h"
 #include <stdio.h>
@@ -13,26 +14,7 @@
 
 #define SERVICE "000004d2-facb-11e6-bd58-64006a7986d3" /* the port that they use */
 
-/* Data is the kernel's, and not looked at: docs/porting.md has the same list. */
-static const struct {
-        const char *name, *why;
-} left_out[] = {
-        {"SOCK_SEQPACKET msg bounds", "it wants MSG_EOR back, which AF_UNIX does not carry"},
-        {"SOCK_SEQPACKET invalid receive buffer", "it wants ENOMEM of a buffer that is no memory, and AF_UNIX says EFAULT"},
-        {"SOCK_STREAM poll() + SO_RCVLOWAT", "poll of AF_UNIX does not heed SO_RCVLOWAT"},
-};
-#define LEFT_OUT (sizeof left_out / sizeof *left_out)
-
-static char suite[PATH_MAX], skips[256], scratch[PATH_MAX];
-
-static void leave_out(void) {
-        size_t length = 0;
-        for (size_t i = 0; i < LEFT_OUT; i++) {
-                int number = atoi(sh_text("%s --list | grep -F '\t%s'", suite, left_out[i].name));
-                printf("left out: %s: %s\n", left_out[i].name, left_out[i].why);
-                length += (size_t)snprintf(skips + length, sizeof skips - length, " --skip=%d", number);
-        }
-}
+static char suite[PATH_MAX], skips[LEFT_OUT_TEXT], scratch[PATH_MAX];
 
 /* A client that comes before the server listens has begun no test yet, and comes again. */
 static void run_suite(const char *server, const char *of_client, const char *client, const char *of_server) {
@@ -59,7 +41,7 @@ TEST_LIMITED(the_kernels_own_tests_pass_between_a_vm_and_its_host_as_ordinary_pr
         sandbox_open(&sandbox, "--vm web01 --service " SERVICE "='Kernel suite'");
         strcpy(scratch, sh_text("mktemp -d"));
         strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
-        leave_out();
+        leave_out(suite, skips);
         run_suite("host", cid, "web01", "2");
         run_suite("web01", "2", "host", cid);
         sh_text("rm -r %s", scratch);
