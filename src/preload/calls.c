@@ -123,9 +123,9 @@ EXPORT int getpeername(int fd, __SOCKADDR_ARG address, socklen_t *__restrict len
 
 EXPORT int shutdown(int fd, int how) {
         struct mark mark;
-        if (!mark_read(fd, &mark) || !is_vsock(&mark))
+        if (!mark_read(fd, &mark))
                 return NEXT(shutdown)(fd, how);
-        return posix_result(vsock_shutdown(fd, how));
+        return is_vsock(&mark) ? posix_result(vsock_shutdown(fd, how)) : hv_shutdown(fd, how);
 }
 
 EXPORT int getsockopt(int fd, int level, int option, void *__restrict value, socklen_t *__restrict length) {
