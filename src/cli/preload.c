@@ -48,6 +48,23 @@ static int preload_library(const char *verb) {
         return r < 0 ? fail(EXIT_OWN, verb, strerror(errno), NULL) : EXIT_OK;
 }
 
+int preload_undo(void) {
+        char path[PATH_MAX], kept[4 * PATH_MAX] = "";
+        const char *others = getenv(VARIABLE);
+        size_t length = 0;
+        if (!others || !find_library(path))
+                return 0;
+        for (size_t size; *(others += strspn(others, " :")); others += size) {
+                size = strcspn(others, " :");
+                if (size == strlen(path) && memcmp(others, path, size) == 0)
+                        continue;
+                if (length + size + 2 > sizeof kept)
+                        return -E2BIG;
+                length += (size_t)sprintf(kept + length, "%s%.*s", length ? ":" : "", (int)size, others);
+        }
+        return (*kept ? setenv(VARIABLE, kept, 1) : unsetenv(VARIABLE)) < 0 ? -errno : 0;
+}
+
 int preload_prepare_all(const char *verb) {
         int r = preload_library(verb);
         if (r != EXIT_OK)

@@ -14,6 +14,11 @@
 int preload_prepare(const char *verb, char *const *command);
 /* The same without a look at the command: for one that starts others. */
 int preload_prepare_all(const char *verb);
+/*
+ * What this process starts has not the library any more, whoever preloaded it; a filter stays. For a broker: what it
+ * does with sockets that programs lend it, it has to ask of the kernel. 0 or -errno.
+ */
+int preload_undo(void);
 
 /* ---- the parts ---- */
 

@@ -7,6 +7,7 @@
 #include "base/fd.h"
 #include "cli/advice.h"
 #include "cli/broker_place.h"
+#include "cli/preload.h"
 #include "cli/report.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -80,7 +81,8 @@ static void become_broker(const struct sandbox *sandbox, const char *notify_name
         int output = is_given(sandbox->invocation, "verbose") ? STDERR_FILENO
                                                                : open(log_path, O_WRONLY | O_CREAT | O_APPEND, 0600);
         if (input < 0 || output < 0 || dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
-            dup2(output, STDERR_FILENO) < 0 || setenv("NOTIFY_SOCKET", notify_name, 1) < 0)
+            dup2(output, STDERR_FILENO) < 0 || setenv("NOTIFY_SOCKET", notify_name, 1) < 0 ||
+            preload_undo() < 0)
                 _exit(EXIT_OWN);
         unsetenv("LISTEN_FDS");
         unsetenv("LISTEN_PID");

@@ -122,6 +122,16 @@ TEST(a_sandboxs_command_and_what_it_starts_are_preloaded) {
         end(&sandbox);
 }
 
+TEST(a_sandbox_in_a_preloaded_one_is_a_world_like_any_other) {
+        struct sandbox sandbox;
+        begin(&sandbox, "");
+        check_string(sh_text("LD_PRELOAD=libm.so.6 hvsock sandbox --preload -- hvsock sandbox --preload -- "
+                             "python3 -c \"import socket; s = socket.socket(socket.AF_VSOCK); s.bind((1, " PORT ")); s.listen();"
+                             " d = socket.socket(socket.AF_VSOCK); d.connect((1, " PORT ")); print(s.accept()[1][0])\""),
+                     "1");
+        end(&sandbox);
+}
+
 static int filters(const char *run) {
         return atoi(sh_text("%s sed -n 's/^Seccomp_filters:[^0-9]*//p' /proc/self/status", run));
 }
