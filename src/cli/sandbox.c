@@ -88,7 +88,7 @@ static int run_sandbox(const struct invocation *invocation) {
 static const struct verb_option options[] = {
         {"vm", 0, "NAME[=GUID]", "with this virtual machine (may be repeated)"},
         {"container", 0, "PARENT/NAME[=GUID]", "with this container; NAME alone: on the host"},
-        {"service", 0, "[GUID=]NAME", "with this service registered; the GUID may be vsock:PORT; if none is given, a new one"},
+        {"service", 0, "[ID=]NAME", "with this service registered: a GUID, vsock:PORT, or a new ServiceId if none is given"},
         {"preload", 0, NULL, "COMMAND and what it starts need not know of hvsock: as run --preload"},
         {"verbose", 'v', NULL, "show what the broker logs"},
         OPTIONS_END,

@@ -78,10 +78,21 @@ static int add_partition(const char *text, const char *kind) {
         return management_call("AddPartition", parameters, NULL);
 }
 
-/* "GUID=NAME", "NAME", or "=NAME" for a name that holds a "=". A wrong GUID is the broker's to refuse. */
+#define PORT_PREFIX "vsock:"
+
+/*
+ * "ID=NAME", "NAME", or "=NAME" for a name that holds a "=". "vsock:PORT" alone is an id, and a name is made for it:
+ * no name starts like that. A wrong id is the broker's to refuse.
+ */
 static int add_service(const char *text) {
         const char *equals = strchr(text, '=');
         cleanup(freep) char *id = equals && equals != text ? strndup(text, (size_t)(equals - text)) : NULL;
+        char name_of_port[32];
+        if (!equals && strncmp(text, PORT_PREFIX, strlen(PORT_PREFIX)) == 0) {
+                id = strdup(text);
+                snprintf(name_of_port, sizeof name_of_port, "vsock port %s", text + strlen(PORT_PREFIX));
+                text = name_of_port;
+        }
         struct json_object *parameters = parameter("name", equals ? equals + 1 : text);
         add_text(parameters, "id", id);
         return management_call("AddService", parameters, NULL);

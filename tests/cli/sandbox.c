@@ -19,6 +19,14 @@ TEST(a_command_runs_as_the_host_of_a_world_with_what_was_asked_for) {
                 "hvsock id -s a=b; hvsock doctor'");
 }
 
+TEST(a_service_goes_by_its_port) {
+        sh_text("hvsock sandbox --service vsock:5001 --service vsock:71=Other -- sh -e -c '"
+                "test $(hvsock id -s \"vsock port 5001\") = 00001389-facb-11e6-bd58-64006a7986d3;"
+                "test $(hvsock id -s Other) = 00000047-facb-11e6-bd58-64006a7986d3'");
+        check_equal(sh_refused("hvsock sandbox --service vsock:2147483648 -- true"), 2);
+        check_equal(sh_refused("hvsock sandbox --service vsock: -- true"), 2);
+}
+
 TEST(the_exit_code_is_the_commands) {
         check_equal(sh("hvsock sandbox -- sh -c 'exit 42'")->code, 42);
         check_equal(sh("hvsock sandbox true")->code, 0);
