@@ -112,6 +112,26 @@ TEST(socat_listens_and_connects_both_ways) {
         end(&sandbox);
 }
 
+TEST(ncat_listens_and_connects_both_ways) {
+        struct sandbox sandbox;
+        char cid[16];
+        if (sh("ncat --help | grep -q -e --vsock")->code)
+                test_skip("there is no ncat that knows --vsock");
+        begin(&sandbox, FAMILY);
+        strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
+        for (int to_guest = 0; to_guest < 2; to_guest++) {
+                pid_t server = sh_begin("echo from the listener | hvsock run --preload %s -- ncat --vsock -l " PORT " >%s/got",
+                                        to_guest ? "web01" : "host", scratch);
+                await_success("hvsock ls | grep -q listening");
+                check_string(sh_text("echo to the listener | hvsock run --preload %s -- ncat --vsock %s " PORT,
+                                     to_guest ? "host" : "web01", to_guest ? cid : "2"),
+                             "from the listener");
+                check_equal(sh_end(server), 0);
+                check_string(sh_text("cat %s/got", scratch), "to the listener");
+        }
+        end(&sandbox);
+}
+
 TEST(a_sandboxs_command_and_what_it_starts_are_preloaded) {
         struct sandbox sandbox;
         begin(&sandbox, "");
@@ -154,6 +174,23 @@ TEST(who_asks_the_kernel_itself_is_told_that_there_is_no_such_family) {
                                              " ctypes.get_errno())'", pair ? 53 : 41, families[i]),
                                      "-1 97"); /* EAFNOSUPPORT */
         check_string(sh_text("hvsock run --preload web01 -- python3 -c 'import socket; socket.socketpair(); socket.socket(); print(1)'"), "1");
+        end(&sandbox);
+}
+
+#define RAW "$HVSOCK_BUILD/tests/cli/raw_sockets"
+
+TEST(nor_is_there_one_by_any_other_way_into_the_kernel) {
+        struct sandbox sandbox;
+        char way[32], call[32], domain[32], outcome[32];
+        begin(&sandbox, FAMILY);
+        const char *line = sh("hvsock run --preload web01 -- " RAW)->out;
+        check(*line);
+        for (; *line; line = strchr(line, '\n') + 1) {
+                check_equal(sscanf(line, "%31s %31s %31s %31s", way, call, domain, outcome), 4);
+                check_string(outcome, !strncmp(call, "AF_", 3) ? "made" : !strcmp(call, "io_uring_setup") ? "EPERM" : "EAFNOSUPPORT");
+        }
+        if (!strcmp(way, "native"))
+                printf("skipped: this machine has no 32-bit system calls\n");
         end(&sandbox);
 }
 

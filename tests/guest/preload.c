@@ -33,6 +33,10 @@ static void run_suite(const char *server, const char *of_client, const char *cli
         check_equal(atoi(sh_text("grep -c '^[0-9].*ok$' %s/server", scratch)), cases - (int)LEFT_OUT);
 }
 
+static void read_cid(const char *vm, char ret_cid[16]) {
+        strcpy(ret_cid, sh_text("hvsock vm show %s --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'", vm));
+}
+
 TEST_LIMITED(the_kernels_own_tests_pass_between_a_vm_and_its_host_as_ordinary_processes, 300) {
         struct sandbox sandbox;
         char cid[16];
@@ -40,10 +44,27 @@ TEST_LIMITED(the_kernels_own_tests_pass_between_a_vm_and_its_host_as_ordinary_pr
         snprintf(suite, sizeof suite, "%s/vsock_test", getenv("HVSOCK_GUEST"));
         sandbox_open(&sandbox, "--vm web01 --service " SERVICE "='Kernel suite'");
         strcpy(scratch, sh_text("mktemp -d"));
-        strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
+        read_cid("web01", cid);
         leave_out(suite, skips);
         run_suite("host", cid, "web01", "2");
         run_suite("web01", "2", "host", cid);
+        sh_text("rm -r %s", scratch);
+        sandbox_close(&sandbox);
+}
+
+TEST_LIMITED(they_pass_between_two_vms_and_within_one, 300) {
+        struct sandbox sandbox;
+        char left[16], right[16];
+        guest_require_kernel_suite();
+        snprintf(suite, sizeof suite, "%s/vsock_test", getenv("HVSOCK_GUEST"));
+        sandbox_open(&sandbox, "--service " SERVICE "='Kernel suite'");
+        strcpy(scratch, sh_text("mktemp -d"));
+        sh_text("hvsock vm add --simulated --siblings left && hvsock vm add --simulated --siblings right");
+        read_cid("left", left);
+        read_cid("right", right);
+        leave_out(suite, skips);
+        run_suite("left", right, "right", left);
+        run_suite("left", "1", "left", "1");
         sh_text("rm -r %s", scratch);
         sandbox_close(&sandbox);
 }
