@@ -3,8 +3,8 @@
 /*
  * Single questions about shared memory, each one thing beside another in the
  * same run: waiting in the kernel's epoll and in libhvsock's wait set, memory
- * that no cache holds, sending and receiving without copies, and what a channel
- * costs that is closed again at once.
+ * that no cache holds, sending and receiving without copies, what a channel costs
+ * that is closed again at once; and preloaded programs' sockets, which are AF_UNIX's.
  */
 
 #include "bench.h"
@@ -30,6 +30,8 @@ static const struct comparison {
 } comparisons[] = {
 #define UNIX(task) {&transport_unix, task}
 #define SHM(task) {&transport_hvsock_shm, task}
+#define PRELOADED(task) {&transport_preloaded, task}
+#define SAME 0.95 /* but for the noise of a run */
         {"kernel's epoll, 64 B", "epoll", 64, 1, SHM(TASK_ECHO_EPOLL), UNIX(TASK_ECHO_EPOLL), 1 / 1.2, 1 / 1.2},
         {"hv_epoll, 1 channel, 64 B", "waitSet1", 64, 1, SHM(TASK_ECHO_SET), UNIX(TASK_ECHO_EPOLL), 15, NO_BAR},
         {"hv_epoll, 100 channels, 64 B", "waitSet100", 64, 100, SHM(TASK_ECHO_SET), UNIX(TASK_ECHO_EPOLL), 8, NO_BAR},
@@ -44,11 +46,18 @@ static const struct comparison {
         {"cold memory, 1 MiB", "cold1M", 1048576, 1, SHM(TASK_COLD), UNIX(TASK_COLD), 1, 1},
         {"no copies, 64 KiB", "inPlace64K", 65536, 1, SHM(TASK_IN_PLACE), SHM(TASK_FILL), 1.5, 1.5},
         {"no copies, 1 MiB", "inPlace1M", 1048576, 1, SHM(TASK_IN_PLACE), SHM(TASK_FILL), 1.5, 1.5},
+        {"preloaded, round trip, 64 B", "preloadedTrip64", 64, 1, PRELOADED(TASK_ECHO), UNIX(TASK_ECHO), SAME, SAME},
+        {"preloaded, round trip, 64 KiB", "preloadedTrip64K", 65536, 1, PRELOADED(TASK_ECHO), UNIX(TASK_ECHO), SAME, SAME},
+        {"preloaded, 64 B", "preloaded64", 64, 1, PRELOADED(TASK_TRANSFER), UNIX(TASK_TRANSFER), SAME, SAME},
+        {"preloaded, 4 KiB", "preloaded4K", 4096, 1, PRELOADED(TASK_TRANSFER), UNIX(TASK_TRANSFER), SAME, SAME},
+        {"preloaded, 64 KiB", "preloaded64K", 65536, 1, PRELOADED(TASK_TRANSFER), UNIX(TASK_TRANSFER), SAME, SAME},
         {"connects, shm asked for", "connectShm", 1, 0, SHM(TASK_CONNECT), {&transport_hvsock_unix, TASK_CONNECT}, 0.8, 0.8},
         {"connects, neither asked for", "connectAuto", 1, 0, {&transport_hvsock, TASK_CONNECT},
          {&transport_hvsock_unix, TASK_CONNECT}, 0.8, 0.8},
 #undef UNIX
 #undef SHM
+#undef PRELOADED
+#undef SAME
 };
 #define COMPARISONS (sizeof comparisons / sizeof comparisons[0])
 

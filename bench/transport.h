@@ -40,12 +40,15 @@ struct transport {
 extern const struct transport transport_hvsock, transport_unix, transport_tcp, transport_pipe, transport_guest;
 /* hvsock on one carrier: its sockets; shared memory; that, with readiness asked of the library. */
 extern const struct transport transport_hvsock_unix, transport_hvsock_shm, transport_hvsock_library;
+/* A program's own socket(AF_VSOCK), with libhvsock-preload in front of it. */
+extern const struct transport transport_preloaded;
 
 #define LISTEN_BACKLOG 128
 
 /* The ServiceId of a listener, and where guests dial and are dialled; world.c registers both. */
 GUID bench_service(unsigned listener);
 #define BENCH_FIRST_PORT 5000u
+#define BENCH_VM_CID 3u /* the VM's that processes play */
 GUID bench_port_service(unsigned listener);
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);

@@ -74,8 +74,8 @@ static void define(const char *directory, unsigned services, unsigned guests) {
         make_directory(path(name, "%s/state", directory));
         make_directory(path(name, "%s/state/partitions", directory));
         write_definition(name, &host_id, "Label=bench\nKind=host\nReach=local\n");
-        write_definition(name, &vm_id, "Label=vm\nKind=vm\nReach=local\nParent=%s\n",
-                         hv_guid_format(&host_id, host_text));
+        write_definition(name, &vm_id, "Label=vm\nKind=vm\nReach=local\nCid=%u\nParent=%s\n",
+                         BENCH_VM_CID, hv_guid_format(&host_id, host_text));
         for (unsigned i = 0; i < guests; i++) {
                 GUID id = guest_id(i);
                 write_definition(name, &id, "Label=guest%u\nKind=vm\nReach=vm\nCid=%u\nParent=%s\n", i, FIRST_CID + i,
@@ -90,10 +90,8 @@ static void define(const char *directory, unsigned services, unsigned guests) {
         for (unsigned i = 0; i < services; i++) {
                 GUID service = bench_service(i);
                 write_definition(name, &service, "ElementName=Benchmark %u\n", i);
-                if (guests) {
-                        service = bench_port_service(i);
-                        write_definition(name, &service, "ElementName=Port %u\n", i);
-                }
+                service = bench_port_service(i);
+                write_definition(name, &service, "ElementName=Port %u\n", i);
         }
 }
 

@@ -21,7 +21,7 @@ struct world {
 
 /* `directory` exists and is empty. */
 void world_start(struct world *world, const char *hvsockd, const char *directory, unsigned services);
-/* The same with so many VMs besides, which nobody is attached to; the services are ports, too. */
+/* The same with so many VMs besides, which nobody is attached to. */
 void world_start_with_guests(struct world *world, const char *hvsockd, const char *directory, unsigned services,
                              unsigned guests);
 /* Where a guest's VMM attaches itself; and the VmId. */
