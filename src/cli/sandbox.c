@@ -61,6 +61,9 @@ static int wait_for_keeper(pid_t keeper, int control_fd, const sigset_t *waited)
 
 static int run_sandbox(const struct invocation *invocation) {
         int ends[2];
+        const char *config = value_of(invocation, "config", NULL);
+        if (config && access(config, R_OK) < 0) /* to the broker, a file that is not there is the defaults */
+                return fail(EXIT_USAGE, config, strerror(errno), "man hvsockd.conf");
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
                 return fail(EXIT_OWN, "sandbox", strerror(errno), NULL);
         cleanup(fd_closep) int control_fd = ends[0];
@@ -89,6 +92,7 @@ static const struct verb_option options[] = {
         {"vm", 0, "NAME[=GUID]", "with this virtual machine (may be repeated)"},
         {"container", 0, "PARENT/NAME[=GUID]", "with this container; NAME alone: on the host"},
         {"service", 0, "[ID=]NAME", "with this service registered: a GUID, vsock:PORT, or a new ServiceId if none is given"},
+        {"config", 0, "FILE", "with the quotas of this hvsockd.conf"},
         {"preload", 0, NULL, "COMMAND and what it starts need not know of hvsock: as run --preload"},
         {"verbose", 'v', NULL, "show what the broker logs"},
         OPTIONS_END,

@@ -73,7 +73,7 @@ static void become_broker(const struct sandbox *sandbox, const char *notify_name
         snprintf(runtime, sizeof runtime, "%s/runtime", sandbox->directory);
         snprintf(state, sizeof state, "%s/state", sandbox->directory);
         snprintf(services, sizeof services, "%s/services", sandbox->directory);
-        snprintf(config, sizeof config, "%s/hvsockd.conf", sandbox->directory);
+        snprintf(config, sizeof config, "%s/hvsockd.conf", sandbox->directory); /* which there is not */
 
         setsid(); /* a terminal's signals are for the command */
         sandbox_prepare_child(sandbox);
@@ -86,8 +86,8 @@ static void become_broker(const struct sandbox *sandbox, const char *notify_name
                 _exit(EXIT_OWN);
         unsetenv("LISTEN_FDS");
         unsetenv("LISTEN_PID");
-        execlp(program, "hvsockd", "--runtime", runtime, "--state", state, "--services", services, "--config", config,
-               "--host-label", "host", NULL);
+        execlp(program, "hvsockd", "--runtime", runtime, "--state", state, "--services", services, "--config",
+               value_of(sandbox->invocation, "config", config), "--host-label", "host", NULL);
         dprintf(STDERR_FILENO, "hvsock: %s: %s\n", program, strerror(errno));
         _exit(EXIT_OWN);
 }

@@ -86,15 +86,15 @@ static int add_partition(const char *text, const char *kind) {
  */
 static int add_service(const char *text) {
         const char *equals = strchr(text, '=');
-        cleanup(freep) char *id = equals && equals != text ? strndup(text, (size_t)(equals - text)) : NULL;
+        bool is_port = !equals && strncmp(text, PORT_PREFIX, strlen(PORT_PREFIX)) == 0;
         char name_of_port[32];
-        if (!equals && strncmp(text, PORT_PREFIX, strlen(PORT_PREFIX)) == 0) {
-                id = strdup(text);
+        cleanup(freep) char *id = strndup(text, equals ? (size_t)(equals - text) : strlen(text));
+        if (!id)
+                return fail(EXIT_OWN, "sandbox", "no memory", NULL);
+        if (is_port)
                 snprintf(name_of_port, sizeof name_of_port, "vsock port %s", text + strlen(PORT_PREFIX));
-                text = name_of_port;
-        }
-        struct json_object *parameters = parameter("name", equals ? equals + 1 : text);
-        add_text(parameters, "id", id);
+        struct json_object *parameters = parameter("name", equals ? equals + 1 : is_port ? name_of_port : text);
+        add_text(parameters, "id", (equals && equals != text) || is_port ? id : NULL);
         return management_call("AddService", parameters, NULL);
 }
 

@@ -28,6 +28,11 @@ static void end(struct sandbox *sandbox) {
         sh_text("rm -r %s", scratch);
 }
 
+/* What `hvsock vm show` says; valid as sh_text's. */
+static const char *cid_of(const char *vm) {
+        return sh_text("hvsock vm show %s --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'", vm);
+}
+
 /* Python, whose socket module knows AF_VSOCK. */
 #define SERVER                                                                                                        \
         "python3 -c 'import socket; s = socket.socket(socket.AF_VSOCK); s.bind((socket.VMADDR_CID_ANY, " PORT "));"  \
@@ -40,7 +45,7 @@ TEST(python_talks_from_a_vm_to_its_host_and_back) {
         struct sandbox sandbox;
         char cid[16];
         begin(&sandbox, FAMILY);
-        strcpy(cid, sh_text("hvsock vm show web01 --json | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"partition\"][\"cid\"])'"));
+        strcpy(cid, cid_of("web01"));
         pid_t server = sh_begin("hvsock run --preload host -- " SERVER " >%s/host", scratch);
         await_success("hvsock ls | grep -q listening");
         check_string(sh_text("hvsock run --preload web01 -- " CLIENT " 2"), "welcome");
@@ -85,30 +90,32 @@ static void check_same(unsigned mib) {
         check_string(sh_text("stat -c %%s %s/got", scratch), size);
 }
 
-TEST(socat_listens_and_connects_both_ways) {
+/* A file from the connector to the listener, and one back, of so many MiB. */
+static void check_socat(const char *connector, const char *listener, const char *cid, unsigned mib) {
+        pid_t server = sh_begin("hvsock run --preload %s -- socat -u VSOCK-LISTEN:" PORT " CREATE:%s/got", listener, scratch);
+        await_success("hvsock ls | grep -q listening");
+        sh_text("hvsock run --preload %s -- socat -u OPEN:%s/sent VSOCK-CONNECT:%s:" PORT, connector, scratch, cid);
+        check_equal(sh_end(server), 0);
+        check_same(mib);
+
+        server = sh_begin("hvsock run --preload %s -- socat -U VSOCK-LISTEN:" PORT " OPEN:%s/sent", listener, scratch);
+        await_success("hvsock ls | grep -q listening");
+        sh_text("hvsock run --preload %s -- socat -u VSOCK-CONNECT:%s:" PORT " CREATE:%s/got", connector, cid, scratch);
+        check_equal(sh_end(server), 0);
+        check_same(mib);
+}
+
+TEST(socat_moves_files_both_ways_between_two_vms_and_their_host) {
         unsigned mib = getenv("HVSOCK_LONG") ? LONG_MIB : USUAL_MIB;
         struct sandbox sandbox;
-        char cid[16];
         if (sh("command -v socat")->code)
                 test_skip("socat is not installed");
-        begin(&sandbox, FAMILY);
-        strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
+        begin(&sandbox, "--service vsock:" PORT);
+        sh_text("hvsock vm add web01 --simulated --siblings && hvsock vm add web02 --simulated --siblings");
         sh_text("head -c %uM /dev/urandom >%s/sent", mib, scratch);
-        for (int to_guest = 0; to_guest < 2; to_guest++) {
-                pid_t server = sh_begin("hvsock run --preload %s -- socat -u VSOCK-LISTEN:" PORT " CREATE:%s/got", to_guest ? "web01" : "host", scratch);
-                await_success("hvsock ls | grep -q listening");
-                sh_text("hvsock run --preload %s -- socat -u OPEN:%s/sent VSOCK-CONNECT:%s:" PORT, to_guest ? "host" : "web01", scratch,
-                        to_guest ? cid : "2");
-                check_equal(sh_end(server), 0);
-                check_same(mib);
-
-                server = sh_begin("hvsock run --preload %s -- socat -U VSOCK-LISTEN:" PORT " OPEN:%s/sent", to_guest ? "web01" : "host", scratch);
-                await_success("hvsock ls | grep -q listening");
-                sh_text("hvsock run --preload %s -- socat -u VSOCK-CONNECT:%s:" PORT " CREATE:%s/got", to_guest ? "host" : "web01",
-                        to_guest ? cid : "2", scratch);
-                check_equal(sh_end(server), 0);
-                check_same(mib);
-        }
+        check_socat("web01", "host", "2", mib);
+        check_socat("host", "web01", cid_of("web01"), mib);
+        check_socat("web01", "web02", cid_of("web02"), mib);
         end(&sandbox);
 }
 
@@ -118,7 +125,7 @@ TEST(ncat_listens_and_connects_both_ways) {
         if (sh("ncat --help | grep -q -e --vsock")->code)
                 test_skip("there is no ncat that knows --vsock");
         begin(&sandbox, FAMILY);
-        strcpy(cid, sh_text("hvsock vm show web01 --json | sed -n 's/.*\"cid\": \\([0-9]*\\).*/\\1/p'"));
+        strcpy(cid, cid_of("web01"));
         for (int to_guest = 0; to_guest < 2; to_guest++) {
                 pid_t server = sh_begin("echo from the listener | hvsock run --preload %s -- ncat --vsock -l " PORT " >%s/got",
                                         to_guest ? "web01" : "host", scratch);

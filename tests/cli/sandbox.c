@@ -51,6 +51,18 @@ TEST(a_world_that_cannot_be_is_a_wrong_command_line) {
         }
 }
 
+TEST(a_world_has_the_quotas_of_the_file_that_was_named) {
+        const char *config = sh_text("f=$(mktemp) && printf 'Format=1\\nListenersPerPartition=1\\n' >$f && echo $f");
+        char path[256];
+        snprintf(path, sizeof path, "%s", config);
+        sh_text("hvsock sandbox --config %s -- sh -c 'hvsock nc -l loopback vsock:1 & "
+                "until hvsock ls | grep -q listening; do sleep 0.01; done; ! hvsock nc -l loopback vsock:2'", path);
+        sh_text("printf 'Format=1\\nListenersPerPartition=none\\n' >%s", path);
+        check_equal(sh("hvsock sandbox --config %s -- true", path)->code, 125);
+        sh_text("rm %s", path);
+        check_equal(sh_refused("hvsock sandbox --config %s -- true", path), 2);
+}
+
 TEST(the_users_own_world_stays_out_of_it_and_is_given_to_the_command) {
         check_string(sh_text("d=$(mktemp -d) && mkdir -p $d/hvsock/services && cd $d/hvsock/services &&"
                              "printf 'Format=1\\nElementName=Mine\\n' >11111111-2222-3333-4444-555555555555.conf;"

@@ -10,11 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <sys/un.h>
 
 #define AF_HYPERV 34
+#define SOL_HVSOCKET 0x4856
+#define HVSOCKET_CONNECT_TIMEOUT 1
 #define UNREGISTERED 6000
 #define CLOSED 7001 /* registered in a test, for nobody to connect to */
 #define OFF_CID 77
+#define QUOTA 32 /* of listeners, and of channels, of a partition: see quotas.conf */
 #define NOBODYS_CID 99
 
 /* As the Windows SDK has it. */
@@ -177,6 +181,80 @@ TEST(an_address_that_is_bound_is_eaddrinuse) {
         must(close(listener));
 }
 
+static void set_short_timeouts(int vsock_fd, int hv_fd) {
+        struct timeval timeout = {.tv_usec = 100000};
+        uint32_t milliseconds = 100;
+        must(setsockopt(vsock_fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &timeout, sizeof timeout));
+        must(setsockopt(hv_fd, SOL_HVSOCKET, HVSOCKET_CONNECT_TIMEOUT, &milliseconds, sizeof milliseconds));
+}
+
+static void dial_silent(void) {
+        char directory[] = "/tmp/hvsock-preload-XXXXXX";
+        struct sockaddr_un silent = {.sun_family = AF_UNIX};
+        struct sockaddr_hv parent = hv_at(vm_ids[PARENT], PORT);
+        int listener = (int)must(socket(AF_UNIX, SOCK_SEQPACKET, 0)), vsock_fd = new_socket(SOCK_STREAM), hv_fd = new_hv(SOCK_STREAM);
+        ready();
+        check(mkdtemp(directory) != NULL);
+        snprintf(silent.sun_path, sizeof silent.sun_path, "%s/control", directory);
+        must(bind(listener, (struct sockaddr *)&silent, sizeof silent));
+        must(listen(listener, 8));
+        setenv("HVSOCK_SOCKET", silent.sun_path, 1);
+        set_short_timeouts(vsock_fd, hv_fd);
+        check_errno(connect(vsock_fd, ADDRESS(2, PORT), ADDRESS_SIZE), ETIMEDOUT);
+        check_errno(connect(hv_fd, (struct sockaddr *)&parent, sizeof parent), ETIMEDOUT);
+        must(unlink(silent.sun_path));
+        must(rmdir(directory));
+}
+
+TEST(a_broker_that_does_not_answer_in_time_is_a_timeout) {
+        in_web01(dial_silent);
+}
+
+/* Who closes does not say so: where a quota is reached, the broker looks for them, at most once a second. */
+static void await_room(unsigned *waited_ms) {
+        check_equal(errno, ENOBUFS);
+        check((*waited_ms += 10) < 10000);
+        usleep(10000);
+}
+
+static int bound_at_last(unsigned port) {
+        unsigned waited_ms = 0;
+        int fd = new_socket(SOCK_STREAM);
+        while (bind(fd, ADDRESS(VMADDR_CID_LOCAL, port), ADDRESS_SIZE) < 0)
+                await_room(&waited_ms);
+        return fd;
+}
+
+static int connected_at_last(void) {
+        unsigned waited_ms = 0;
+        int fd = new_socket(SOCK_STREAM);
+        while (connect(fd, ADDRESS(VMADDR_CID_LOCAL, PORT), ADDRESS_SIZE) < 0)
+                await_room(&waited_ms);
+        return fd;
+}
+
+
+TEST(over_a_quota_of_listeners_it_is_enobufs) {
+        int listeners[QUOTA];
+        for (unsigned i = 0; i < QUOTA; i++)
+                listeners[i] = bound_at_last(20000 + i);
+        check_binds(PORT, ENOBUFS, ENOBUFS);
+        for (unsigned i = 0; i < QUOTA; i++)
+                must(close(listeners[i]));
+        must(close(bound_at_last(PORT)));
+}
+
+TEST(over_a_quota_of_channels_it_is_enobufs) {
+        int listener = listening(VMADDR_CID_LOCAL, PORT, SOCK_STREAM), connectors[QUOTA];
+        for (unsigned i = 0; i < QUOTA; i++)
+                connectors[i] = connected_at_last();
+        check_connects(VMADDR_CID_LOCAL, LOOPBACK, PORT, ENOBUFS, ENOBUFS);
+        for (unsigned i = 0; i < QUOTA; i++)
+                must(close(connectors[i]));
+        must(close(connected_at_last()));
+        must(close(listener));
+}
+
 /* ---- wrong arguments ---- */
 
 TEST(a_type_or_protocol_that_there_is_not_has_its_own_errno) {
@@ -230,23 +308,60 @@ TEST(without_a_connection_it_is_enotconn_or_einval) {
         check_unconnected(new_hv(SOCK_STREAM));
 }
 
-TEST(with_a_connection_a_connect_is_eisconn_and_a_listen_einval) {
+static struct ends connect_hv_here(void) {
         struct sockaddr_hv address = hv_at(vm_ids[LOOPBACK], PORT);
-        struct ends ends = connect_here(PORT, SOCK_STREAM);
-        check_errno(connect(ends.connector, ADDRESS(VMADDR_CID_LOCAL, PORT), ADDRESS_SIZE), EISCONN);
-        check_errno(listen(ends.connector, 1), EINVAL);
-        check_errno(shutdown(ends.connector, 7), EINVAL);
-        ends_close(&ends);
-
-        int listener = new_hv(SOCK_STREAM), fd = new_hv(SOCK_STREAM);
+        struct ends ends = {.connector = new_hv(SOCK_STREAM)};
+        int listener = new_hv(SOCK_STREAM);
         must(bind(listener, (struct sockaddr *)&address, sizeof address));
         must(listen(listener, 1));
-        must(connect(fd, (struct sockaddr *)&address, sizeof address));
-        check_errno(connect(fd, (struct sockaddr *)&address, sizeof address), EISCONN);
-        check_errno(listen(fd, 1), EINVAL);
-        check_errno(shutdown(fd, 7), EINVAL);
-        must(close(fd));
+        must(connect(ends.connector, (struct sockaddr *)&address, sizeof address));
+        ends.acceptor = accepted(listener);
         must(close(listener));
+        return ends;
+}
+
+TEST(with_a_connection_a_connect_is_eisconn_and_a_listen_einval) {
+        struct sockaddr_hv address = hv_at(vm_ids[LOOPBACK], PORT);
+        struct ends ends[] = {connect_here(PORT, SOCK_STREAM), connect_hv_here()};
+        check_errno(connect(ends[0].connector, ADDRESS(VMADDR_CID_LOCAL, PORT), ADDRESS_SIZE), EISCONN);
+        check_errno(connect(ends[1].connector, (struct sockaddr *)&address, sizeof address), EISCONN);
+        for (size_t i = 0; i < count_of(ends); i++) {
+                check_errno(listen(ends[i].connector, 1), EINVAL);
+                check_errno(shutdown(ends[i].connector, 7), EINVAL);
+                ends_close(&ends[i]);
+        }
+}
+
+static void check_half_closed(struct ends ends) {
+        char byte;
+        must(shutdown(ends.connector, SHUT_WR));
+        check_errno(send(ends.connector, "x", 1, MSG_NOSIGNAL), EPIPE);
+        check_end(ends.acceptor);
+        give(ends.acceptor, "y");
+        check_given(ends.connector, "y");
+        must(close(ends.acceptor));
+        check_errno(send(ends.connector, "x", 1, MSG_NOSIGNAL), EPIPE);
+        check_equal(read(ends.connector, &byte, 1), 0);
+        must(close(ends.connector));
+}
+
+TEST(after_a_shutdown_a_send_is_epipe_and_the_other_way_goes_on) {
+        check_half_closed(connect_here(PORT, SOCK_STREAM));
+        check_half_closed(connect_hv_here());
+}
+
+static void check_vanished(struct ends ends) {
+        char byte;
+        give(ends.connector, "never read");
+        must(close(ends.acceptor));
+        check_errno(read(ends.connector, &byte, 1), ECONNRESET);
+        check_errno(send(ends.connector, "x", 1, MSG_NOSIGNAL), EPIPE);
+        must(close(ends.connector));
+}
+
+TEST(a_peer_that_closes_with_data_unread_is_a_reset) {
+        check_vanished(connect_here(PORT, SOCK_STREAM));
+        check_vanished(connect_hv_here());
 }
 
 TEST(an_option_that_there_is_not_is_enoprotoopt) {
