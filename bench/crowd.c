@@ -28,7 +28,7 @@
 #define GUESTS 500u
 #define CONNECTS 5000u
 #define CONNECTS_QUICK 1000u
-#define SETTLE_MS 500
+#define SETTLE_MS 2000 /* longer than a thread of hvsockd stays that has nothing more to close */
 #define IDLE_MS 5000
 #define IDLE_QUICK_MS 2000
 #define IDLE_NONE_MS 0.01 /* less than that is none */
