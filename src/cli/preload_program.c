@@ -90,7 +90,8 @@ static int check_elf(const char *path, int fd) {
         if (own_fd < 0 || read_program(own_fd, &own) < 0)
                 return fail(EXIT_OWN, OWN, "cannot be read", NULL);
         if (read_program(fd, &program) < 0 || program.header.e_machine != own.header.e_machine)
-                return refuse(path, "is of another kind of machine than hvsock's, and cannot take its library", NULL);
+                return refuse(path, "is of another kind of machine than hvsock's, and cannot take its library",
+                              "a hvsock that was built for that kind");
         if (!*program.loader)
                 return refuse(path, "is statically linked: no library can be preloaded into it", TRY_STATIC);
         if (strcmp(program.loader, own.loader) != 0 && !is_same_file(program.loader, own.loader))
