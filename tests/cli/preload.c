@@ -241,7 +241,7 @@ TEST(what_is_preloaded_already_stays_so_and_other_sockets_are_the_kernels) {
         begin(&sandbox, FAMILY);
         check_string(sh_text("LD_PRELOAD=/nowhere/other.so hvsock run --preload web01 -- sh -c 'echo ${LD_PRELOAD##*/}' 2>/dev/null"), "other.so");
         check(strstr(sh_text("hvsock run --preload web01 -- sh -c 'echo $LD_PRELOAD'"), "libhvsock-preload.so") != NULL);
-        check_string(sh_text("hvsock run --preload web01 -- hvsock run --preload host -- sh -c 'echo $LD_PRELOAD' | grep -o libhvsock-preload"),
+        check_string(sh_text("hvsock sandbox --preload -- hvsock run --preload host -- sh -c 'echo $LD_PRELOAD' | grep -o libhvsock-preload"),
                      "libhvsock-preload");
         check_equal(sh("hvsock run web01 -- sh -c 'test -z \"$LD_PRELOAD\"'")->code, 0);
         end(&sandbox);
