@@ -10,6 +10,7 @@
 #include "daemon/discard.h"
 #include "daemon/hold.h"
 #include "daemon/hybrid.h"
+#include "daemon/partitions.h"
 #include "daemon/place.h"
 #include "daemon/probe.h"
 #include "daemon/vm_ports.h"
@@ -240,11 +241,21 @@ static int front_end_dispatch(struct source *source, uint32_t events) {
         return 0;
 }
 
+static int door_opens_again(struct timer *timer) {
+        struct vm *vm = container_of(timer, struct vm, door_again);
+        return loop_modify(vm->world->loop, &vm->door, EPOLLIN);
+}
+
 static int door_dispatch(struct source *source, uint32_t events) {
         struct vm *vm = container_of(source, struct vm, door);
         int fd = accept4(vm->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0)
+        if (fd < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED))
                 return 0;
+        if (fd < 0) {
+                log_stranger(LOG_LEVEL_WARNING, "out of descriptors: the VMM of VM %s waits", vm->partition->label);
+                loop_arm(vm->world->loop, &vm->door_again, ACCEPT_PAUSE_MS);
+                return loop_modify(vm->world->loop, source, 0);
+        }
         for (unsigned i = 0; i < VM_FRONT_ENDS_MAX && !discard_is_clogged(&vm->stranger); i++) {
                 struct front_end *front_end = &vm->waiting[i];
                 if (front_end->fd >= 0)
@@ -313,6 +324,7 @@ int vm_attach(struct world *world, struct partition *partition, int directory_fd
                           .stranger = stranger_of_vm(&partition->vm_id),
                           .fd = -1,
                           .door = {.dispatch = door_dispatch, .fd = -1},
+                          .door_again = {.expire = door_opens_again},
                           .news = {.dispatch = news_dispatch, .fd = -1},
                           .next_ticket = 2};
         for (unsigned i = 0; i < VM_FRONT_ENDS_MAX; i++)
@@ -337,6 +349,7 @@ int vm_attach(struct world *world, struct partition *partition, int directory_fd
 static void vm_leave(struct vm *vm) {
         hybrid_detach(vm->hybrid);
         vm->hybrid = NULL;
+        loop_disarm(vm->world->loop, &vm->door_again);
         loop_remove(vm->world->loop, &vm->door);
         watchdog_closep(&vm->fd);
         for (unsigned i = 0; i < VM_FRONT_ENDS_MAX; i++)

@@ -36,6 +36,7 @@ struct vm {
         struct stranger stranger;     /* its VMM */
         int fd;                       /* listening; -1 */
         struct source door, news;
+        struct timer door_again;      /* armed: no descriptor was free, and front-ends wait */
         struct hybrid *hybrid;        /* its hybrid socket */
         struct front_end waiting[VM_FRONT_ENDS_MAX];
         struct vm_worker *worker;     /* NULL: no front-end */

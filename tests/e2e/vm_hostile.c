@@ -12,6 +12,7 @@
 #include "vm_world.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -57,6 +58,33 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
         for (unsigned i = 0; i < VMMS; i++)
                 close(deaf[i]);
         world_end(world);
+}
+
+static bool broker_sleeps(void) {
+        char path[64], line[256], state = 0;
+        snprintf(path, sizeof path, "/proc/%d/status", world->broker);
+        FILE *file = fopen(path, "re");
+        while (file && fgets(line, sizeof line, file))
+                (void)sscanf(line, "State: %c", &state);
+        if (file)
+                fclose(file);
+        return state == 'S';
+}
+
+TEST(a_vmm_that_comes_when_no_descriptor_is_free_waits_while_hvsockd_sleeps) {
+        struct rlimit usual, none = {};
+        vm_world_open("", "");
+        must(prlimit(world->broker, RLIMIT_NOFILE, NULL, &usual));
+        none.rlim_max = usual.rlim_max;
+        must(prlimit(world->broker, RLIMIT_NOFILE, &none, NULL));
+        int vmm = connect_vmm("guest");
+        world_pause_ms(50);
+        check(await(broker_sleeps()));
+        must(prlimit(world->broker, RLIMIT_NOFILE, &usual, NULL));
+        close(vmm);
+        vm_plug("guest");
+        fake_guest_free(&guest);
+        vm_world_close();
 }
 
 /* The memory of a guest that has none of its own: a file that nobody serves. */
