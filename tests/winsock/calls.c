@@ -306,6 +306,22 @@ TEST(hyper_vs_options_have_the_level_1_on_hyper_v_sockets_and_no_others) {
         ends_close(&tcp);
 }
 
+TEST(so_exclusiveaddruse_is_always_so) {
+        start_winsock();
+        SOCKET kinds[] = {new_winsock(SOCK_STREAM), socket(AF_INET, SOCK_STREAM, 0)};
+        for (unsigned i = 0; i < 2; i++) {
+                BOOL value = TRUE;
+                int length = sizeof value;
+                works(setsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value));
+                value = FALSE;
+                works(getsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (char *)&value, &length));
+                check_equal(value, TRUE);
+                check_wsa(setsockopt(kinds[i], IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value), WSAENOPROTOOPT);
+                works(closesocket(kinds[i]));
+                check_wsa(setsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value), WSAENOTSOCK);
+        }
+}
+
 TEST(ioctlsocket_takes_32_and_64_bits) {
         struct ends kinds[] = {ends_open(SOCK_STREAM), tcp_open()};
         for (unsigned i = 0; i < 2; i++) {
