@@ -230,6 +230,11 @@ TEST(a_message_that_does_not_fit_is_wsaemsgsize) {
         send_words(ends.connector, "longer");
         check_wsa(WSARecv(ends.acceptor, &part, 1, &count, &flags, NULL, NULL), WSAEMSGSIZE);
         check(!memcmp(place, "long", 4));
+        send_words(ends.connector, "longer");
+        memset(place, 0, sizeof place);
+        check_wsa(recv(ends.acceptor, place, sizeof place, MSG_PEEK), WSAEMSGSIZE);
+        check_wsa(recv(ends.acceptor, place, sizeof place, 0), WSAEMSGSIZE);
+        check(!memcmp(place, "long", 4));
         send_words(ends.connector, "next");
         check_words(ends.acceptor, "next");
         ends_close(&ends);
