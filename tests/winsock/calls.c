@@ -105,6 +105,29 @@ TEST(both_ends_know_their_addresses) {
         ends_close(&ends);
 }
 
+TEST(a_socket_without_a_name_has_one_of_zeros) {
+        start_winsock();
+        SOCKET s = new_winsock(SOCK_STREAM);
+        SOCKADDR_HV own;
+        int length = sizeof own;
+        memset(&own, 0x5a, sizeof own);
+        works(getsockname(s, (SOCKADDR *)&own, &length));
+        check(own.Family == AF_HYPERV && IsEqualGUID(&own.VmId, &HV_GUID_ZERO) && IsEqualGUID(&own.ServiceId, &HV_GUID_ZERO));
+        works(closesocket(s));
+}
+
+TEST(what_had_arrived_before_sd_receive_is_received_and_then_the_end) {
+        struct ends kinds[] = {ends_open(SOCK_STREAM), tcp_open()};
+        for (unsigned i = 0; i < 2; i++) {
+                send_words(kinds[i].connector, "before");
+                works(recv(kinds[i].acceptor, (char[1]){0}, 1, MSG_PEEK));
+                works(shutdown(kinds[i].acceptor, SD_RECEIVE));
+                check_words(kinds[i].acceptor, "before");
+                check_equal(recv(kinds[i].acceptor, (char[1]){0}, 1, 0), 0);
+                ends_close(&kinds[i]);
+        }
+}
+
 TEST(accept_gives_the_peers_address_or_nothing_at_all) {
         struct ends ends = ends_open(SOCK_STREAM);
         SOCKADDR_HV peer;
@@ -325,6 +348,19 @@ TEST(so_exclusiveaddruse_is_always_so) {
                 works(closesocket(kinds[i]));
                 check_wsa(setsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value), WSAENOTSOCK);
         }
+}
+
+TEST(a_buffers_size_reads_as_the_kernel_doubled_it) {
+        start_winsock();
+        SOCKET s = new_winsock(SOCK_STREAM);
+        static const int options[] = {SO_SNDBUF, SO_RCVBUF};
+        for (unsigned i = 0; i < 2; i++) {
+                int size = 16384, length = sizeof size;
+                works(setsockopt(s, SOL_SOCKET, options[i], (const char *)&size, sizeof size));
+                works(getsockopt(s, SOL_SOCKET, options[i], (char *)&size, &length));
+                check_equal(size, 2 * 16384);
+        }
+        works(closesocket(s));
 }
 
 TEST(ioctlsocket_takes_32_and_64_bits) {
