@@ -49,8 +49,10 @@ int hvsock_winsock_recvfrom(SOCKET s, char *buffer, int length, int flags, struc
                 return fail_with(WSAEINVAL);
         if (!is_hyperv(s))
                 return receive(s, &(struct iovec){buffer, (size_t)length}, 1, flags, ret_from, from_length);
-        ssize_t received = hv_recv(descriptor_of(s), buffer, (size_t)length, flags);
-        return received < 0 ? fail_waiting(s) : (int)received;
+        ssize_t received = hv_recv(descriptor_of(s), buffer, (size_t)length, s & IS_SEQPACKET ? flags | MSG_TRUNC : flags);
+        if (received < 0)
+                return fail_waiting(s);
+        return received > length ? fail_with(WSAEMSGSIZE) : (int)received;
 }
 
 /* The WSA* code of what cannot be, or 0. */

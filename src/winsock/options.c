@@ -38,6 +38,16 @@ static bool is_timeout(int level, int option) {
         return level == NATIVE_SOL_SOCKET && (option == SO_RCVTIMEO || option == SO_SNDTIMEO);
 }
 
+static bool is_exclusive(int level, int option) {
+        return level == NATIVE_SOL_SOCKET && option == SO_EXCLUSIVEADDRUSE;
+}
+
+static int check_socket(SOCKET s) {
+        int type;
+        socklen_t length = sizeof type;
+        return getsockopt(descriptor_of(s), NATIVE_SOL_SOCKET, SO_TYPE, &type, &length);
+}
+
 int hvsock_winsock_setsockopt(SOCKET s, int level, int option, const char *value, int length) {
         DWORD number;
         level = level_of(s, level);
@@ -45,12 +55,12 @@ int hvsock_winsock_setsockopt(SOCKET s, int level, int option, const char *value
                 return fail_with(WSAENOPROTOOPT);
         if (!value)
                 return fail_with(WSAEFAULT);
-        if (!is_timeout(level, option) && option != SO_EXCLUSIVEADDRUSE)
+        if (!is_timeout(level, option) && !is_exclusive(level, option))
                 return result(CALL(s, setsockopt, level, option, value, (socklen_t)length));
         if (length < (int)sizeof number)
                 return fail_with(WSAEFAULT);
-        if (option == SO_EXCLUSIVEADDRUSE)
-                return 0;
+        if (is_exclusive(level, option))
+                return result(check_socket(s));
         memcpy(&number, value, sizeof number);
         struct timeval time = {.tv_sec = number / 1000, .tv_usec = (suseconds_t)(number % 1000 * 1000)};
         return result(CALL(s, setsockopt, level, option, &time, sizeof time));
@@ -59,6 +69,10 @@ int hvsock_winsock_setsockopt(SOCKET s, int level, int option, const char *value
 static int get_number(SOCKET s, int level, int option, DWORD *ret) {
         struct timeval time;
         int error;
+        if (is_exclusive(level, option)) {
+                *ret = TRUE;
+                return check_socket(s);
+        }
         socklen_t length = is_timeout(level, option) ? sizeof time : sizeof error;
         int r = CALL(s, getsockopt, level, option, is_timeout(level, option) ? (void *)&time : &error, &length);
         if (r < 0)
@@ -74,7 +88,8 @@ int hvsock_winsock_getsockopt(SOCKET s, int level, int option, char *ret_value, 
                 return fail_with(WSAENOPROTOOPT);
         if (!ret_value || !length)
                 return fail_with(WSAEFAULT);
-        if (!is_timeout(level, option) && !(level == NATIVE_SOL_SOCKET && option == SO_ERROR))
+        bool is_ours = is_timeout(level, option) || is_exclusive(level, option) || (level == NATIVE_SOL_SOCKET && option == SO_ERROR);
+        if (!is_ours)
                 return result(CALL(s, getsockopt, level, option, ret_value, (socklen_t *)length));
         if (*length < (int)sizeof number)
                 return fail_with(WSAEFAULT);

@@ -11,7 +11,8 @@ SOCKET hvsock_winsock_socket(int family, int type, int protocol) {
                 return (SOCKET)fail_with(WSANOTINITIALISED);
         int fd = family == AF_HYPERV ? hv_socket(family, type | SOCK_CLOEXEC, protocol)
                                      : socket(family, type | SOCK_CLOEXEC, protocol);
-        return fd < 0 ? (SOCKET)fail() : (SOCKET)fd | (family == AF_HYPERV ? IS_HYPERV : 0);
+        SOCKET kind = family != AF_HYPERV ? 0 : type == SOCK_SEQPACKET ? IS_HYPERV | IS_SEQPACKET : IS_HYPERV;
+        return fd < 0 ? (SOCKET)fail() : (SOCKET)fd | kind;
 }
 
 static SOCKET socket_with(int family, int type, int protocol, const void *information, DWORD flags) {
@@ -50,7 +51,7 @@ SOCKET hvsock_winsock_accept(SOCKET s, struct sockaddr *ret_address, int *length
         do
                 fd = CALL(s, accept4, ret_address, (socklen_t *)length, flags);
         while (fd < 0 && errno == EAGAIN && !(flags & SOCK_NONBLOCK)); /* SO_RCVTIMEO is for data */
-        return fd < 0 ? (SOCKET)fail() : (SOCKET)fd | (s & IS_HYPERV);
+        return fd < 0 ? (SOCKET)fail() : (SOCKET)fd | (is_hyperv(s) ? s & (IS_HYPERV | IS_SEQPACKET) : 0);
 }
 
 SOCKET WSAAccept(SOCKET s, struct sockaddr *ret_address, int *length, LPCONDITIONPROC condition, DWORD_PTR data) {

@@ -5,8 +5,9 @@
  * Inside libhvsock-winsock both worlds meet: libc's and libhvsock's calls and types
  * under their own names, Winsock's as hvsock_winsock_*, if libc has the name too.
  *
- * A SOCKET is a descriptor, and one bit if it is a Hyper-V socket: that says which
- * library a call goes to, with nothing to look up, and no table that could be wrong.
+ * A SOCKET is a descriptor, and a bit if it is a Hyper-V socket, another if that has
+ * messages: they say which library a call goes to, and what it makes of what that
+ * gives, with nothing to look up, and no table that could be wrong.
  */
 
 #include <hvsock.h>
@@ -27,6 +28,7 @@ enum { NATIVE_SOL_SOCKET = SOL_SOCKET };
 #undef sockaddr_in
 
 #define IS_HYPERV ((SOCKET)1 << 30) /* no descriptor is as large */
+#define IS_SEQPACKET ((SOCKET)1 << 29) /* of those: a message that is cut is an error */
 
 static inline bool is_hyperv(SOCKET s) {
         return s <= INT_MAX && s & IS_HYPERV;
@@ -36,7 +38,7 @@ bool winsock_is_started(void);
 
 /* -1, which every call answers with EBADF, for what is no SOCKET, and all before WSAStartup(). */
 static inline int descriptor_of(SOCKET s) {
-        return s <= INT_MAX && winsock_is_started() ? (int)(s & ~IS_HYPERV) : -1;
+        return s <= INT_MAX && winsock_is_started() ? (int)(is_hyperv(s) ? s & ~(IS_HYPERV | IS_SEQPACKET) : s) : -1;
 }
 
 /* NAME of libhvsock or of libc. */

@@ -244,5 +244,6 @@ TEST(what_is_preloaded_already_stays_so_and_other_sockets_are_the_kernels) {
         check_string(sh_text("hvsock sandbox --preload -- hvsock run --preload host -- sh -c 'echo $LD_PRELOAD' | grep -o libhvsock-preload"),
                      "libhvsock-preload");
         check_equal(sh("hvsock run web01 -- sh -c 'test -z \"$LD_PRELOAD\"'")->code, 0);
+        check_equal(sh("hvsock run --preload web01 -- grep -q 'NoNewPrivs:.*1' /proc/self/status")->code, 0);
         end(&sandbox);
 }

@@ -135,6 +135,33 @@ TEST(a_socket_has_the_name_that_it_was_bound_to) {
         }
 }
 
+TEST(who_listens_at_a_port_that_is_not_registered_listens_for_this_partition_alone) {
+        static const unsigned cids[] = {VMADDR_CID_ANY, VMADDR_CID_HOST};
+        for (size_t i = 0; i < count_of(cids); i++) {
+                int fd = new_socket(SOCK_STREAM);
+                must(bind(fd, ADDRESS(cids[i], PORT + 1), ADDRESS_SIZE));
+                check_errno(listen(fd, 1), EACCES);
+                must(close(fd));
+                fd = new_socket(SOCK_STREAM);
+                must(bind(fd, ADDRESS(cids[i], VMADDR_PORT_ANY), ADDRESS_SIZE));
+                check_errno(listen(fd, 1), EACCES);
+                must(close(fd));
+        }
+        int listener = listening(VMADDR_CID_LOCAL, PORT + 1, SOCK_STREAM);
+        must(close(listener));
+}
+
+TEST(a_port_can_be_bound_for_all_cids_and_for_one_which_is_asked_first) {
+        int all = listening(VMADDR_CID_ANY, PORT, SOCK_STREAM | SOCK_NONBLOCK), one = listening(VMADDR_CID_LOCAL, PORT, SOCK_STREAM);
+        int connector = connected(VMADDR_CID_LOCAL, PORT, SOCK_STREAM), acceptor = accepted(one);
+        check_talk(connector, acceptor);
+        check_errno(accept(all, NULL, NULL), EAGAIN);
+        must(close(connector));
+        must(close(acceptor));
+        must(close(one));
+        must(close(all));
+}
+
 TEST(each_connector_has_a_port_of_its_own_that_nobody_can_bind) {
         struct ends ends[16];
         for (size_t i = 0; i < count_of(ends); i++) {
@@ -187,10 +214,19 @@ TEST(vmaddr_port_any_is_a_free_port_beyond_the_reserved_ones) {
                 must(close(listeners[i]));
 }
 
+TEST(a_socket_bound_to_a_port_may_not_connect) {
+        int listener = listening(VMADDR_CID_LOCAL, PORT, SOCK_STREAM), fd = new_socket(SOCK_STREAM);
+        must(bind(fd, ADDRESS(VMADDR_CID_LOCAL, PORT + 1), ADDRESS_SIZE));
+        check_errno(connect(fd, ADDRESS(VMADDR_CID_LOCAL, PORT), ADDRESS_SIZE), EINVAL);
+        must(close(fd));
+        must(close(listener));
+}
+
 TEST(a_socket_bound_to_vmaddr_port_any_may_connect) {
         int listener = listening(VMADDR_CID_LOCAL, PORT, SOCK_STREAM), fd = new_socket(SOCK_STREAM);
         must(bind(fd, ADDRESS(VMADDR_CID_ANY, VMADDR_PORT_ANY), ADDRESS_SIZE));
         must(connect(fd, ADDRESS(VMADDR_CID_LOCAL, PORT), ADDRESS_SIZE));
+        check(own_name(fd).svm_port >= EPHEMERAL);
         int acceptor = accepted(listener);
         check_talk(fd, acceptor);
         must(close(fd));

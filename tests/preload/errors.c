@@ -364,6 +364,21 @@ TEST(a_peer_that_closes_with_data_unread_is_a_reset) {
         check_vanished(connect_hv_here());
 }
 
+static void check_not_aborted(struct ends ends) {
+        const struct linger at_once = {1, 0};
+        must(setsockopt(ends.connector, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+        give(ends.connector, "last words");
+        must(close(ends.connector));
+        check_given(ends.acceptor, "last words");
+        check_end(ends.acceptor);
+        must(close(ends.acceptor));
+}
+
+TEST(a_close_with_so_linger_0_aborts_nothing) {
+        check_not_aborted(connect_here(PORT, SOCK_STREAM));
+        check_not_aborted(connect_hv_here());
+}
+
 TEST(an_option_that_there_is_not_is_enoprotoopt) {
         int value = 0, fds[] = {new_socket(SOCK_STREAM), new_hv(SOCK_STREAM)};
         socklen_t length = sizeof value;

@@ -105,6 +105,29 @@ TEST(both_ends_know_their_addresses) {
         ends_close(&ends);
 }
 
+TEST(a_socket_without_a_name_has_one_of_zeros) {
+        start_winsock();
+        SOCKET s = new_winsock(SOCK_STREAM);
+        SOCKADDR_HV own;
+        int length = sizeof own;
+        memset(&own, 0x5a, sizeof own);
+        works(getsockname(s, (SOCKADDR *)&own, &length));
+        check(own.Family == AF_HYPERV && IsEqualGUID(&own.VmId, &HV_GUID_ZERO) && IsEqualGUID(&own.ServiceId, &HV_GUID_ZERO));
+        works(closesocket(s));
+}
+
+TEST(what_had_arrived_before_sd_receive_is_received_and_then_the_end) {
+        struct ends kinds[] = {ends_open(SOCK_STREAM), tcp_open()};
+        for (unsigned i = 0; i < 2; i++) {
+                send_words(kinds[i].connector, "before");
+                works(recv(kinds[i].acceptor, (char[1]){0}, 1, MSG_PEEK));
+                works(shutdown(kinds[i].acceptor, SD_RECEIVE));
+                check_words(kinds[i].acceptor, "before");
+                check_equal(recv(kinds[i].acceptor, (char[1]){0}, 1, 0), 0);
+                ends_close(&kinds[i]);
+        }
+}
+
 TEST(accept_gives_the_peers_address_or_nothing_at_all) {
         struct ends ends = ends_open(SOCK_STREAM);
         SOCKADDR_HV peer;
@@ -230,6 +253,11 @@ TEST(a_message_that_does_not_fit_is_wsaemsgsize) {
         send_words(ends.connector, "longer");
         check_wsa(WSARecv(ends.acceptor, &part, 1, &count, &flags, NULL, NULL), WSAEMSGSIZE);
         check(!memcmp(place, "long", 4));
+        send_words(ends.connector, "longer");
+        memset(place, 0, sizeof place);
+        check_wsa(recv(ends.acceptor, place, sizeof place, MSG_PEEK), WSAEMSGSIZE);
+        check_wsa(recv(ends.acceptor, place, sizeof place, 0), WSAEMSGSIZE);
+        check(!memcmp(place, "long", 4));
         send_words(ends.connector, "next");
         check_words(ends.acceptor, "next");
         ends_close(&ends);
@@ -304,6 +332,35 @@ TEST(hyper_vs_options_have_the_level_1_on_hyper_v_sockets_and_no_others) {
         check_equal(value, SOCK_STREAM);
         ends_close(&ends);
         ends_close(&tcp);
+}
+
+TEST(so_exclusiveaddruse_is_always_so) {
+        start_winsock();
+        SOCKET kinds[] = {new_winsock(SOCK_STREAM), socket(AF_INET, SOCK_STREAM, 0)};
+        for (unsigned i = 0; i < 2; i++) {
+                BOOL value = TRUE;
+                int length = sizeof value;
+                works(setsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value));
+                value = FALSE;
+                works(getsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (char *)&value, &length));
+                check_equal(value, TRUE);
+                check_wsa(setsockopt(kinds[i], IPPROTO_TCP, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value), WSAENOPROTOOPT);
+                works(closesocket(kinds[i]));
+                check_wsa(setsockopt(kinds[i], SOL_SOCKET, SO_EXCLUSIVEADDRUSE, (const char *)&value, sizeof value), WSAENOTSOCK);
+        }
+}
+
+TEST(a_buffers_size_reads_as_the_kernel_doubled_it) {
+        start_winsock();
+        SOCKET s = new_winsock(SOCK_STREAM);
+        static const int options[] = {SO_SNDBUF, SO_RCVBUF};
+        for (unsigned i = 0; i < 2; i++) {
+                int size = 16384, length = sizeof size;
+                works(setsockopt(s, SOL_SOCKET, options[i], (const char *)&size, sizeof size));
+                works(getsockopt(s, SOL_SOCKET, options[i], (char *)&size, &length));
+                check_equal(size, 2 * 16384);
+        }
+        works(closesocket(s));
 }
 
 TEST(ioctlsocket_takes_32_and_64_bits) {
