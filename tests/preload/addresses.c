@@ -234,3 +234,23 @@ TEST(names_are_cut_to_the_room_there_is) {
         check_errno(getsockname(ends.connector, (struct sockaddr *)&name, &length), EINVAL);
         ends_close(&ends);
 }
+
+TEST(the_peers_name_is_an_option_too) {
+        struct ends ends = connect_here(PORT, SOCK_STREAM);
+        struct sockaddr_vm name, whole = peer_name(ends.connector);
+        socklen_t length = sizeof name;
+        must(getsockopt(ends.connector, SOL_SOCKET, SO_PEERNAME, &name, &length));
+        check_equal(length, sizeof name);
+        check(!memcmp(&name, &whole, sizeof name));
+        length = sizeof name.svm_family;
+        must(getsockopt(ends.acceptor, SOL_SOCKET, SO_PEERNAME, &name, &length));
+        check_equal(length, sizeof name.svm_family);
+        check_equal(name.svm_family, AF_VSOCK);
+        length = sizeof name + 1;
+        check_errno(getsockopt(ends.connector, SOL_SOCKET, SO_PEERNAME, &name, &length), EINVAL);
+        ends_close(&ends);
+        int fd = new_socket(SOCK_STREAM);
+        length = sizeof name;
+        check_errno(getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &name, &length), ENOTCONN);
+        must(close(fd));
+}
