@@ -13,29 +13,20 @@
  *
  * All calls may be made from any thread, and after fork. Those on sockets of ours
  * are not safe in signal handlers, nor between vfork and exec. While one asks the
- * broker, the thread is not cancelled.
+ * broker, the thread is not cancelled (cancel.h).
  */
 
 #include "base/fd.h"
 #include "lib/address.h"
 #include "lib/posix.h"
+#include "preload/cancel.h"
 #include "preload/next.h"
 #include "preload/vsock.h"
 #include "preload/vsock_options.h"
 #include <hvsock.h>
 #include <linux/vm_sockets.h>
-#include <pthread.h>
 
 #define EXPORT __attribute__((visibility("default")))
-
-static void restore_cancelling(int *state) {
-        pthread_setcancelstate(*state, NULL);
-}
-
-/* Until the end of the block. */
-#define NOT_CANCELLED                                               \
-        cleanup(restore_cancelling) int cancel_state_;              \
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_)
 
 static bool is_vsock(const struct mark *mark) {
         return mark->flags & MARK_VSOCK;
@@ -85,6 +76,7 @@ EXPORT int accept4(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length,
         struct mark mark;
         if (!mark_read(fd, &mark))
                 return NEXT(accept4)(fd, address.__sockaddr__, length, flags);
+        CANCELLED_WHILE_WAITING;
         return is_vsock(&mark) ? posix_result(vsock_accept(fd, &mark, address.__sockaddr__, length, flags))
                                : posix_result(begin(hv_accept4(fd, address.__sockaddr__, length, flags)));
 }
