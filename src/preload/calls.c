@@ -13,29 +13,20 @@
  *
  * All calls may be made from any thread, and after fork. Those on sockets of ours
  * are not safe in signal handlers, nor between vfork and exec. While one asks the
- * broker, the thread is not cancelled.
+ * broker, the thread is not cancelled (cancel.h).
  */
 
 #include "base/fd.h"
 #include "lib/address.h"
 #include "lib/posix.h"
+#include "preload/cancel.h"
 #include "preload/next.h"
 #include "preload/vsock.h"
 #include "preload/vsock_options.h"
 #include <hvsock.h>
 #include <linux/vm_sockets.h>
-#include <pthread.h>
 
 #define EXPORT __attribute__((visibility("default")))
-
-static void restore_cancelling(int *state) {
-        pthread_setcancelstate(*state, NULL);
-}
-
-/* Until the end of the block. */
-#define NOT_CANCELLED                                               \
-        cleanup(restore_cancelling) int cancel_state_;              \
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state_)
 
 static bool is_vsock(const struct mark *mark) {
         return mark->flags & MARK_VSOCK;
@@ -48,20 +39,25 @@ static int begin(int made_fd) {
         return r < 0 ? r : fd_take(fd);
 }
 
+static bool is_ours(int domain) {
+        return domain == AF_VSOCK || domain == AF_HYPERV;
+}
+
+/* The exported functions do not call one another: linkers disagree on whether --wrap leads past a definition beside it. */
+static int make_socket(int domain, int type, int protocol) {
+        return domain == AF_VSOCK ? vsock_socket(type, protocol) : begin(hv_socket(domain, type, protocol));
+}
+
 EXPORT int socket(int domain, int type, int protocol) {
-        if (domain == AF_VSOCK)
-                return posix_result(vsock_socket(type, protocol));
-        if (domain == AF_HYPERV)
-                return posix_result(begin(hv_socket(domain, type, protocol)));
-        return NEXT(socket)(domain, type, protocol);
+        return is_ours(domain) ? posix_result(make_socket(domain, type, protocol)) : NEXT(socket)(domain, type, protocol);
 }
 
 /* Neither family has pairs. */
 EXPORT int socketpair(int domain, int type, int protocol, int fds[2]) {
-        if (domain != AF_VSOCK && domain != AF_HYPERV)
+        if (!is_ours(domain))
                 return NEXT(socketpair)(domain, type, protocol, fds);
-        cleanup(fd_closep) int fd = socket(domain, type, protocol);
-        return fd < 0 ? -1 : posix_result(-EOPNOTSUPP);
+        cleanup(fd_closep) int fd = make_socket(domain, type, protocol);
+        return posix_result(fd < 0 ? fd : -EOPNOTSUPP);
 }
 
 EXPORT int bind(int fd, __CONST_SOCKADDR_ARG address, socklen_t length) {
@@ -81,17 +77,22 @@ EXPORT int listen(int fd, int backlog) {
         return is_vsock(&mark) ? posix_result(vsock_listen(fd, &mark, backlog)) : hv_listen(fd, backlog);
 }
 
+static int accept_marked(int fd, const struct mark *mark, struct sockaddr *address, socklen_t *length, int flags) {
+        CANCELLED_WHILE_WAITING;
+        return is_vsock(mark) ? posix_result(vsock_accept(fd, mark, address, length, flags))
+                              : posix_result(begin(hv_accept4(fd, address, length, flags)));
+}
+
 EXPORT int accept4(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length, int flags) {
         struct mark mark;
-        if (!mark_read(fd, &mark))
-                return NEXT(accept4)(fd, address.__sockaddr__, length, flags);
-        return is_vsock(&mark) ? posix_result(vsock_accept(fd, &mark, address.__sockaddr__, length, flags))
-                               : posix_result(begin(hv_accept4(fd, address.__sockaddr__, length, flags)));
+        return mark_read(fd, &mark) ? accept_marked(fd, &mark, address.__sockaddr__, length, flags)
+                                    : NEXT(accept4)(fd, address.__sockaddr__, length, flags);
 }
 
 EXPORT int accept(int fd, __SOCKADDR_ARG address, socklen_t *__restrict length) {
         struct mark mark;
-        return mark_read(fd, &mark) ? accept4(fd, address, length, 0) : NEXT(accept)(fd, address.__sockaddr__, length);
+        return mark_read(fd, &mark) ? accept_marked(fd, &mark, address.__sockaddr__, length, 0)
+                                    : NEXT(accept)(fd, address.__sockaddr__, length);
 }
 
 EXPORT int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t length) {

@@ -7,6 +7,7 @@
 #undef _FORTIFY_SOURCE
 
 #include "lib/posix.h"
+#include "preload/cancel.h"
 #include "preload/device.h"
 #include "preload/mark.h"
 #include "preload/next.h"
@@ -99,6 +100,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...) {
         if (request == IOCTL_VM_SOCKETS_GET_LOCAL_CID && device_is_open_at(fd)) {
                 if (!argument)
                         return posix_result(-EFAULT);
+                NOT_CANCELLED;
                 *(uint32_t *)argument = vsock_own_cid(); /* where that is not known, what a kernel without a transport says */
                 return 0;
         }

@@ -16,13 +16,15 @@
         X(bind, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length))    \
         X(listen, (int fd, int backlog), (fd, backlog))                                               \
         X(accept, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length))       \
-        X(accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags), (fd, address, length, flags)) \
         X(connect, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length)) \
         X(getsockname, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length))  \
         X(getpeername, (int fd, struct sockaddr *address, socklen_t *length), (fd, address, length))  \
         X(getsockopt, (int fd, int level, int option, void *value, socklen_t *length), (fd, level, option, value, length)) \
         X(setsockopt, (int fd, int level, int option, const void *value, socklen_t length), (fd, level, option, value, length)) \
         X(shutdown, (int fd, int how), (fd, how))
+
+/* The one of libhvsock's calls in which a thread waits for a peer. */
+#define NEXT_ACCEPT4(X) X(accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags), (fd, address, length, flags))
 
 #define NEXT_FILE_FUNCTIONS(X)                                                       \
         X(ioctl, (int fd, unsigned long request, ...))                              \
@@ -38,6 +40,7 @@
 struct next_functions {
 #define MEMBER(name, parameters, ...) int (*name) parameters;
         NEXT_SOCKET_FUNCTIONS(MEMBER)
+        NEXT_ACCEPT4(MEMBER)
         NEXT_FILE_FUNCTIONS(MEMBER)
 #undef MEMBER
 };

@@ -7,6 +7,7 @@
 #include "broker/verdict.h"
 #include "lib/state.h"
 #include "preload/errors.h"
+#include "preload/vsock.h"
 #include <errno.h>
 #include <hvsock.h>
 #include <limits.h>
@@ -199,6 +200,20 @@ static int give_number(int number, void *ret_value, socklen_t *length) {
         return 0;
 }
 
+/* As the kernel gives this one: whole or cut, never of more than there is. */
+static int give_peer_name(int fd, void *ret_value, const socklen_t *length) {
+        struct sockaddr_vm peer;
+        socklen_t size = sizeof peer;
+        if (*length > INT_MAX)
+                return -EINVAL;
+        int r = vsock_getpeername(fd, (struct sockaddr *)&peer, &size);
+        if (!r && *length > size)
+                r = -EINVAL;
+        if (!r)
+                memcpy(ret_value, &peer, *length);
+        return r;
+}
+
 int vsock_getsockopt(int fd, struct mark *mark, int level, int option, void *ret_value, socklen_t *length) {
         int number, r;
         if (!ret_value || !length)
@@ -213,6 +228,8 @@ int vsock_getsockopt(int fd, struct mark *mark, int level, int option, void *ret
                 return r < 0 ? r : give_number(number, ret_value, length);
         case SO_DOMAIN:
                 return give_number(AF_VSOCK, ret_value, length);
+        case SO_PEERNAME:
+                return give_peer_name(fd, ret_value, length);
         case SO_PEERCRED:
                 return hv_getsockopt(fd, level, option, ret_value, length) < 0 ? -errno : 0;
         default:

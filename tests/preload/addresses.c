@@ -113,6 +113,19 @@ TEST(a_cid_that_is_nobodys_or_a_strangers_is_no_device) {
         finish(stranger);
 }
 
+TEST(a_listener_for_cid_1_may_be_beside_one_for_all_and_is_the_one_that_is_dialled) {
+        int all = listening(VMADDR_CID_ANY, PORT, SOCK_STREAM), local = listening(VMADDR_CID_LOCAL, PORT, SOCK_STREAM);
+        int fd = connected(VMADDR_CID_LOCAL, PORT, SOCK_STREAM), own = connected(VMADDR_CID_HOST, PORT, SOCK_STREAM);
+        struct pollfd waiting = {.fd = all, .events = POLLIN};
+        int acceptors[] = {accepted(local), accepted(local)};
+        check_equal(poll(&waiting, 1, 0), 0);
+        check_talk(fd, acceptors[0]);
+        check_talk(own, acceptors[1]);
+        const int fds[] = {all, local, fd, own, acceptors[0], acceptors[1]};
+        for (size_t i = 0; i < count_of(fds); i++)
+                must(close(fds[i]));
+}
+
 TEST(only_cids_of_its_own_can_be_bound) {
         static const unsigned others[] = {VMADDR_CID_HYPERVISOR, WEB01_CID, 99};
         int fd = new_socket(SOCK_STREAM);
@@ -269,4 +282,24 @@ TEST(names_are_cut_to_the_room_there_is) {
         length = (socklen_t)-1;
         check_errno(getsockname(ends.connector, (struct sockaddr *)&name, &length), EINVAL);
         ends_close(&ends);
+}
+
+TEST(the_peers_name_is_an_option_too) {
+        struct ends ends = connect_here(PORT, SOCK_STREAM);
+        struct sockaddr_vm name, whole = peer_name(ends.connector);
+        socklen_t length = sizeof name;
+        must(getsockopt(ends.connector, SOL_SOCKET, SO_PEERNAME, &name, &length));
+        check_equal(length, sizeof name);
+        check(!memcmp(&name, &whole, sizeof name));
+        length = sizeof name.svm_family;
+        must(getsockopt(ends.acceptor, SOL_SOCKET, SO_PEERNAME, &name, &length));
+        check_equal(length, sizeof name.svm_family);
+        check_equal(name.svm_family, AF_VSOCK);
+        length = sizeof name + 1;
+        check_errno(getsockopt(ends.connector, SOL_SOCKET, SO_PEERNAME, &name, &length), EINVAL);
+        ends_close(&ends);
+        int fd = new_socket(SOCK_STREAM);
+        length = sizeof name;
+        check_errno(getsockopt(fd, SOL_SOCKET, SO_PEERNAME, &name, &length), ENOTCONN);
+        must(close(fd));
 }

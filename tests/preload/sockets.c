@@ -458,6 +458,79 @@ TEST(what_is_under_way_counts_until_it_is_read_and_a_close_waits_for_nobody) {
         must(close(ends.acceptor));
 }
 
+/* Who answers nothing: a broker that is asked there is waited for. */
+static int listen_in_silence(char *directory) {
+        struct sockaddr_un silent = {.sun_family = AF_UNIX};
+        int fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+        check(mkdtemp(directory) != NULL);
+        snprintf(silent.sun_path, sizeof silent.sun_path, "%s/control", directory);
+        must(bind(fd, (struct sockaddr *)&silent, sizeof silent));
+        must(listen(fd, 8));
+        setenv("HVSOCK_SOCKET", silent.sun_path, 1);
+        return fd;
+}
+
+struct call {
+        void (*make)(struct call *call);
+        int fd, result;
+};
+
+static void accept_and_name(struct call *call) {
+        struct sockaddr_vm peer;
+        socklen_t length = sizeof peer;
+        call->result = accept(call->fd, (struct sockaddr *)&peer, &length);
+}
+
+static void tell_cid(struct call *call) {
+        unsigned cid;
+        call->result = ioctl(call->fd, IOCTL_VM_SOCKETS_GET_LOCAL_CID, &cid);
+}
+
+static void *make_call(void *argument) {
+        struct call *call = argument;
+        call->make(call);
+        pthread_testcancel();
+        return NULL;
+}
+
+/* A child has no connection of its own yet: what it asks, it asks the silent one. */
+static void check_cancel_waits(void (*make)(struct call *call), int fd) {
+        pid_t pid = (pid_t)must(fork());
+        if (!pid) {
+                char directory[] = "/tmp/hvsock-preload-XXXXXX";
+                struct call call = {.make = make, .fd = fd, .result = -1};
+                pthread_t thread;
+                void *result;
+                int silent = listen_in_silence(directory);
+                check_ok(pthread_create(&thread, NULL, make_call, &call));
+                await_poll(silent, POLLIN);
+                check_ok(pthread_cancel(thread));
+                check_ok(pthread_join(thread, &result));
+                check(result == PTHREAD_CANCELED);
+                check_equal(run("rm -r %s", directory), 0);
+                _exit(call.result < 0);
+        }
+        finish(pid);
+}
+
+static void connect_to_the_host(void) {
+        ready();
+        check_end(connected(VMADDR_CID_HOST, PORT, SOCK_STREAM));
+}
+
+TEST(a_thread_that_asks_the_broker_is_cancelled_after_the_call) {
+#ifdef __SANITIZE_ADDRESS__
+        test_skip("AddressSanitizer takes the stack of a cancelled thread for what was there before");
+#endif
+        int listener = listening(VMADDR_CID_ANY, PORT, SOCK_STREAM), device = (int)must(open("/dev/null", O_RDONLY));
+        pid_t connector = begin_in(WEB01, connect_to_the_host);
+        check_cancel_waits(accept_and_name, listener);
+        finish(connector);
+        check_cancel_waits(tell_cid, device);
+        must(close(device));
+        must(close(listener));
+}
+
 /* ---- what is left alone ---- */
 
 TEST(sockets_of_other_families_are_the_kernels_and_errno_stays) {
