@@ -36,8 +36,9 @@ static bool find_library(char ret_path[PATH_MAX]) {
 
 static int preload_library(const char *verb) {
         char path[PATH_MAX], *value;
-        if (preload_undo() < 0) /* once is enough */
-                return fail(EXIT_OWN, verb, "no memory", NULL);
+        int undone = preload_undo(); /* once is enough */
+        if (undone < 0)
+                return fail(EXIT_OWN, verb, strerror(-undone), NULL);
         const char *others = getenv(VARIABLE);
         if (!find_library(path))
                 return fail(EXIT_OWN, verb, LIBRARY " is neither beside hvsock nor where it was installed", "make install");

@@ -88,13 +88,14 @@ static int add_service(const char *text) {
         const char *equals = strchr(text, '=');
         bool is_port = !equals && strncmp(text, PORT_PREFIX, strlen(PORT_PREFIX)) == 0;
         char name_of_port[32];
-        cleanup(freep) char *id = strndup(text, equals ? (size_t)(equals - text) : strlen(text));
+        size_t id_length = equals ? (size_t)(equals - text) : is_port ? strlen(text) : 0;
+        cleanup(freep) char *id = strndup(text, id_length);
         if (!id)
                 return fail(EXIT_OWN, "sandbox", "no memory", NULL);
         if (is_port)
                 snprintf(name_of_port, sizeof name_of_port, "vsock port %s", text + strlen(PORT_PREFIX));
         struct json_object *parameters = parameter("name", equals ? equals + 1 : is_port ? name_of_port : text);
-        add_text(parameters, "id", (equals && equals != text) || is_port ? id : NULL);
+        add_text(parameters, "id", id_length ? id : NULL);
         return management_call("AddService", parameters, NULL);
 }
 

@@ -3,8 +3,8 @@
 
 /*
  * Cancelling threads. One that is cancelled while it asks the broker would leave
- * libhvsock's locks taken, and its descriptors open: it is, only where a call waits
- * for a peer with nothing in its hands, in accept.
+ * libhvsock's locks taken, and its descriptors open. Only in accept, while the
+ * kernel waits for a peer and nothing is held, it is cancelled.
  */
 
 #include "base/fd.h"

@@ -12,7 +12,6 @@
 #include "vm_world.h"
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -27,17 +26,6 @@
 
 static int deaf[VMMS]; /* the peers of lingering sockets, which never read */
 
-static int connect_vmm(const char *label) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        char path[PATH_MAX + 16];
-        vm_socket_path(label, path);
-        check(strlen(path) < sizeof address.sun_path);
-        strcpy(address.sun_path, path);
-        int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        must(connect(fd, (struct sockaddr *)&address, sizeof address));
-        return fd;
-}
-
 static void check_answers(void) {
         alarm(PATIENCE_SECONDS);
         json_object_put(manage(world, "GetPartition", "{\"partition\": \"guest\"}"));
@@ -49,7 +37,7 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
         vm_world_open("", "");
         must(kill(world->broker, SIGSTOP));
         for (unsigned i = 0; i < VMMS; i++) {
-                cleanup(fd_closep) int vmm = connect_vmm("guest");
+                cleanup(fd_closep) int vmm = vm_connect("guest");
                 send_lingering(vmm, "x", 1, 1, &deaf[i]);
         }
         must(kill(world->broker, SIGCONT));
@@ -60,38 +48,11 @@ TEST(a_vmm_that_leaves_descriptors_whose_close_waits_holds_up_nobody) {
         world_end(world);
 }
 
-static bool broker_sleeps(void) {
-        char path[64], line[256], state = 0;
-        snprintf(path, sizeof path, "/proc/%d/status", world->broker);
-        FILE *file = fopen(path, "re");
-        while (file && fgets(line, sizeof line, file))
-                (void)sscanf(line, "State: %c", &state);
-        if (file)
-                fclose(file);
-        return state == 'S';
-}
-
-TEST(a_vmm_that_comes_when_no_descriptor_is_free_waits_while_hvsockd_sleeps) {
-        struct rlimit usual, none = {};
-        vm_world_open("", "");
-        must(prlimit(world->broker, RLIMIT_NOFILE, NULL, &usual));
-        none.rlim_max = usual.rlim_max;
-        must(prlimit(world->broker, RLIMIT_NOFILE, &none, NULL));
-        int vmm = connect_vmm("guest");
-        world_pause_ms(50);
-        check(await(broker_sleeps()));
-        must(prlimit(world->broker, RLIMIT_NOFILE, &usual, NULL));
-        close(vmm);
-        vm_plug("guest");
-        fake_guest_free(&guest);
-        vm_world_close();
-}
-
 /* The memory of a guest that has none of its own: a file that nobody serves. */
 static void share(struct deaf_file *file) {
         const uint64_t table[5] = {1, FAKE_BASE, DEAF_SIZE, FAKE_BASE + FAKE_USER_OFFSET, 0};
         fake_guest_init(&guest);
-        guest.socket = connect_vmm("guest");
+        guest.socket = vm_connect("guest");
         fake_realize(&guest);
         must(kill(world->broker, SIGSTOP));
         fake_message(&guest, VHOST_USER_SET_MEM_TABLE, VHOST_USER_NEED_REPLY, table, sizeof table, &file->fd, 1);
@@ -133,7 +94,7 @@ static int hold_up(struct fake_guest *vmm, const char *label) {
                 ;
         must(fcntl(ends[1], F_SETFL, 0));
         fake_guest_init(vmm);
-        vmm->socket = connect_vmm(label);
+        vmm->socket = vm_connect(label);
         fake_message(vmm, VHOST_USER_SET_VRING_CALL, 0, &ring, sizeof ring, &ends[1], 1);
         close(ends[1]);
         check(await(!vm_unheard(vmm)));
@@ -182,7 +143,7 @@ static void begin_beside(int *ret_vmm) {
         world_start(world);
         world_enter(world, "host");
         vm_plug("guest");
-        *ret_vmm = connect_vmm("other");
+        *ret_vmm = vm_connect("other");
 }
 
 static void end_beside(void) {
@@ -229,7 +190,7 @@ TEST(a_vmm_that_reads_no_replies_is_let_go_and_holds_up_nobody) {
         check(r < 0 && (errno == EPIPE || errno == ECONNRESET));
         check_serves();
         close(vmm);
-        vmm = connect_vmm("other"); /* the next one is served */
+        vmm = vm_connect("other"); /* the next one is served */
         check_equal(must(send(vmm, request, sizeof request, 0)), sizeof request);
         check_equal(must(recv(vmm, &(uint32_t){0}, sizeof(uint32_t), MSG_WAITALL)), sizeof(uint32_t));
         close(vmm);

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -138,6 +139,21 @@ TEST(a_guest_that_does_not_answer_wakes_nobody) {
                 has_slept &= !events_now(fd, POLLOUT);
                 must(hv_close(fd));
         } while (!has_slept);
+        end();
+}
+
+TEST(a_vmm_that_comes_when_no_descriptor_is_free_waits_while_hvsockd_sleeps) {
+        struct rlimit usual, none = {};
+        vm_world_open("", "");
+        must(prlimit(world->broker, RLIMIT_NOFILE, NULL, &usual));
+        none.rlim_max = usual.rlim_max;
+        must(prlimit(world->broker, RLIMIT_NOFILE, &none, NULL));
+        int vmm = vm_connect("guest");
+        world_pause_ms(STILL_MS);
+        check(await(!sleepers_of(world->broker).awake));
+        must(prlimit(world->broker, RLIMIT_NOFILE, &usual, NULL));
+        close(vmm);
+        vm_plug("guest");
         end();
 }
 

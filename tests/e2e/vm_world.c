@@ -4,6 +4,8 @@
 #include "test.h"
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct world *world;
@@ -30,6 +32,17 @@ void vm_socket_path(const char *label, char ret_path[PATH_MAX + 16]) {
         char directory[PATH_MAX];
         world_directory(world, label, directory);
         snprintf(ret_path, PATH_MAX + 16, "%s/vhost-user", directory);
+}
+
+int vm_connect(const char *label) {
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        char path[PATH_MAX + 16];
+        vm_socket_path(label, path);
+        check(strlen(path) < sizeof address.sun_path);
+        strcpy(address.sun_path, path);
+        int fd = (int)must(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        must(connect(fd, (struct sockaddr *)&address, sizeof address));
+        return fd;
 }
 
 void vm_plug(const char *label) {

@@ -17,6 +17,8 @@ void vm_world_open(const char *vm_lines, const char *service_lines);
 void vm_world_close(void);
 
 void vm_socket_path(const char *label, char ret_path[PATH_MAX + 16]);
+/* A VMM that says nothing yet. */
+int vm_connect(const char *label);
 /* The driver's guest becomes this VM's, and starts; it runs when this returns. */
 void vm_plug(const char *label);
 /* Whether `guest` does. */

@@ -164,17 +164,6 @@ TEST(who_listens_at_a_port_that_is_not_registered_listens_for_this_partition_alo
         must(close(listener));
 }
 
-TEST(a_port_can_be_bound_for_all_cids_and_for_one_which_is_asked_first) {
-        int all = listening(VMADDR_CID_ANY, PORT, SOCK_STREAM | SOCK_NONBLOCK), one = listening(VMADDR_CID_LOCAL, PORT, SOCK_STREAM);
-        int connector = connected(VMADDR_CID_LOCAL, PORT, SOCK_STREAM), acceptor = accepted(one);
-        check_talk(connector, acceptor);
-        check_errno(accept(all, NULL, NULL), EAGAIN);
-        must(close(connector));
-        must(close(acceptor));
-        must(close(one));
-        must(close(all));
-}
-
 TEST(each_connector_has_a_port_of_its_own_that_nobody_can_bind) {
         struct ends ends[16];
         for (size_t i = 0; i < count_of(ends); i++) {

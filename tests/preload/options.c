@@ -115,7 +115,8 @@ TEST(a_socket_tells_its_family_type_and_protocol_and_whether_it_listens) {
 }
 
 TEST(what_an_af_unix_socket_alone_has_or_keeps_is_not_there) {
-        static const int hidden[] = {SO_PEERGROUPS, SO_PEERSEC, SO_PEEK_OFF, SO_MAX_PACING_RATE, SO_NOFCS};
+        static const int hidden[] = {SO_PEERGROUPS, SO_PEERSEC, SO_PEEK_OFF, SO_MAX_PACING_RATE, SO_NOFCS, SO_BROADCAST,
+                                     SO_DONTROUTE, SO_OOBINLINE, SO_INCOMING_CPU, SO_PASSCRED};
         int fd = new_socket(SOCK_STREAM);
         for (size_t i = 0; i < count_of(hidden); i++) {
                 uint64_t value = 0;

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/un.h>
 
 static int ready_fd = -1;
 
@@ -124,6 +125,25 @@ void check_talk(int one, int other) {
         check_given(one, "and back");
 }
 
+int pass(int through, int fd) {
+        union {
+                struct cmsghdr header;
+                char space[CMSG_SPACE(sizeof(int))];
+        } control = {};
+        struct iovec vector = {(char[]){0}, 1};
+        struct msghdr message = {
+                .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        if (fd >= 0) {
+                control.header = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
+                memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+                check_equal(sendmsg(through, &message, 0), 1);
+        } else {
+                check_equal(recvmsg(through, &message, 0), 1);
+                memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
+        }
+        return fd;
+}
+
 pid_t begin_in(const char *vm_id, void (*body)(void)) {
         char place[PATH_MAX], socket[2 * PATH_MAX], byte;
         int fds[2];
@@ -153,6 +173,17 @@ void finish(pid_t pid) {
         int status;
         check_equal(must(waitpid(pid, &status, 0)), pid);
         check_equal(status, 0);
+}
+
+int listen_in_silence(char *directory) {
+        struct sockaddr_un silent = {.sun_family = AF_UNIX};
+        int fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+        check(mkdtemp(directory) != NULL);
+        snprintf(silent.sun_path, sizeof silent.sun_path, "%s/control", directory);
+        must(bind(fd, (struct sockaddr *)&silent, sizeof silent));
+        must(listen(fd, 8));
+        setenv("HVSOCK_SOCKET", silent.sun_path, 1);
+        return fd;
 }
 
 int run(const char *format, ...) {

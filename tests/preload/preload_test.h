@@ -46,12 +46,15 @@ void give(int fd, const char *words);
 void check_given(int fd, const char *words);
 void check_end(int fd);
 void check_talk(int one, int other); /* both ways */
+int pass(int through, int fd); /* sends this descriptor along; with -1, receives one and returns it */
 
 /* A process in that partition runs `body`; returns when that called ready(). */
 pid_t begin_in(const char *vm_id, void (*body)(void));
 void ready(void);
 /* It ended well. */
 void finish(pid_t pid);
+/* From now on this process asks a broker that answers nothing, at a socket in a directory that is made from the template. */
+int listen_in_silence(char *directory);
 
 /* A command, without what is preloaded: `hvsock` is the one that was built. Its exit code. */
 int run(const char *format, ...) __attribute__((format(printf, 1, 2)));

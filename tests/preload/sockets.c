@@ -222,25 +222,6 @@ static pid_t start(const char *what, int fd) {
         return pid;
 }
 
-static int pass(int through, int fd) {
-        union {
-                struct cmsghdr header;
-                char space[CMSG_SPACE(sizeof(int))];
-        } control = {};
-        struct iovec vector = {(char[]){0}, 1};
-        struct msghdr message = {
-                .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-        if (fd >= 0) {
-                control.header = (struct cmsghdr){CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS};
-                memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
-                check_equal(sendmsg(through, &message, 0), 1);
-        } else {
-                check_equal(recvmsg(through, &message, 0), 1);
-                memcpy(&fd, CMSG_DATA(&control.header), sizeof fd);
-        }
-        return fd;
-}
-
 static void talk_as_a_server(int fd) {
         check_given(fd, "ping");
         give(fd, "pong");
@@ -379,95 +360,6 @@ TEST(a_thread_that_waits_in_accept_can_be_cancelled) {
         must(close(fd));
         must(close(acceptor));
         must(close(listener));
-}
-
-/* ---- what shows of the AF_UNIX socket underneath ---- */
-
-TEST(options_that_mean_nothing_to_af_vsock_are_not_there) {
-        static const int options[] = {SO_BROADCAST, SO_DONTROUTE, SO_OOBINLINE, SO_INCOMING_CPU, SO_MAX_PACING_RATE, SO_PEEK_OFF, SO_PASSCRED};
-        int fd = new_socket(SOCK_STREAM), value = 1;
-        for (size_t i = 0; i < count_of(options); i++)
-                check_errno(setsockopt(fd, SOL_SOCKET, options[i], &value, sizeof value), ENOPROTOOPT);
-        must(close(fd));
-}
-
-TEST(zerocopy_is_refused) {
-        int fd = new_socket(SOCK_STREAM), value = 1;
-        check_equal(setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &value, sizeof value), -1);
-        check(errno == EOPNOTSUPP || errno == 524); /* ENOTSUPP, as kernels before 6.0 say */
-        must(close(fd));
-}
-
-TEST(descriptors_that_are_sent_along_arrive) {
-        struct ends ends = connect_here(PORT, SOCK_STREAM);
-        int ways[2];
-        must(pipe(ways));
-        pass(ends.connector, ways[1]);
-        must(close(ways[1]));
-        int fd = pass(ends.acceptor, -1);
-        give(fd, "through it");
-        check_given(ways[0], "through it");
-        must(close(fd));
-        must(close(ways[0]));
-        ends_close(&ends);
-}
-
-TEST(a_byte_out_of_band_is_sent) {
-        struct ends ends = connect_here(PORT, SOCK_STREAM);
-        char byte = 0;
-        check_equal(send(ends.connector, "!", 1, MSG_OOB), 1);
-        check_equal(recv(ends.acceptor, &byte, 1, MSG_OOB), 1);
-        check_equal(byte, '!');
-        ends_close(&ends);
-}
-
-TEST(what_had_arrived_before_shut_rd_is_received_and_then_the_end) {
-        struct ends ends = connect_here(PORT, SOCK_STREAM);
-        give(ends.connector, "before");
-        must(shutdown(ends.acceptor, SHUT_RD));
-        check_given(ends.acceptor, "before");
-        check_end(ends.acceptor);
-        check_errno(send(ends.connector, "after", 5, MSG_NOSIGNAL), EPIPE);
-        ends_close(&ends);
-}
-
-TEST(who_receives_with_an_address_gets_one_of_af_unix) {
-        struct ends ends = connect_here(PORT, SOCK_STREAM);
-        struct sockaddr_un name = {};
-        socklen_t length = sizeof name;
-        char byte;
-        give(ends.connector, "x");
-        check_equal(recvfrom(ends.acceptor, &byte, 1, 0, (struct sockaddr *)&name, &length), 1);
-        check_equal(name.sun_family, AF_UNIX);
-        ends_close(&ends);
-}
-
-TEST(what_is_under_way_counts_until_it_is_read_and_a_close_waits_for_nobody) {
-        struct ends ends = connect_here(PORT, SOCK_STREAM);
-        const struct linger linger = {1, 60};
-        int count;
-        give(ends.connector, "twelve bytes");
-        must(ioctl(ends.connector, SIOCOUTQ, &count));
-        check(count >= 12);
-        check_given(ends.acceptor, "twelve bytes");
-        must(ioctl(ends.connector, SIOCOUTQ, &count));
-        check_equal(count, 0);
-        must(setsockopt(ends.connector, SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
-        must(close(ends.connector));
-        check_end(ends.acceptor);
-        must(close(ends.acceptor));
-}
-
-/* Who answers nothing: a broker that is asked there is waited for. */
-static int listen_in_silence(char *directory) {
-        struct sockaddr_un silent = {.sun_family = AF_UNIX};
-        int fd = (int)must(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-        check(mkdtemp(directory) != NULL);
-        snprintf(silent.sun_path, sizeof silent.sun_path, "%s/control", directory);
-        must(bind(fd, (struct sockaddr *)&silent, sizeof silent));
-        must(listen(fd, 8));
-        setenv("HVSOCK_SOCKET", silent.sun_path, 1);
-        return fd;
 }
 
 struct call {
